@@ -1,0 +1,2 @@
+//! gema
+fn main() {}
