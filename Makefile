@@ -1,0 +1,23 @@
+# The project's commands. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fmt bench
+
+help: ## this list
+	@sed -nE 's/^([a-z]+): ## (.*)/make \1 - \2/p' Makefile
+
+run: ## serve on 127.0.0.1:6001 with the embedded defaults
+	cargo run --release
+
+test: ## prove everything: lint, Rust tests, real clients, a real browser; installs what it needs
+	@tests/run.sh
+
+lint: ## formatting and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+fmt: ## format the Rust code
+	cargo fmt --all
+
+bench: ## the figures, measured side by side
+	cargo run --release --locked -p gema-bench

@@ -1,0 +1,97 @@
+// The booking document's pages in a real browser, over TLS: every event it names arrives with its values.
+
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { chromium } from "playwright-core";
+
+import { backend, config, get, jwt, startGema, until } from "../clients/support.js";
+import { events } from "./events.js";
+import { OUT, buildPages, certificate, serveSite } from "./site.js";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const FLAGS = [
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--no-sandbox", // the tests may run as root
+  "--ignore-certificate-errors", // the certificate is the test's own
+];
+// Who listens once the page is up: availability in React and in Vue, the others once.
+const LISTENERS = { availability: 2, "private-booking.7": 1, admin: 1, staff: 1 };
+
+let sdk;
+let page;
+before(async () => {
+  const tls = certificate(after);
+  const gema = await startGema(after, config({ tls }));
+  sdk = backend(gema, { ca: tls.certPem });
+  await buildPages(gema);
+  const address = await serveSite(after, gema, tls);
+
+  mkdirSync(OUT, { recursive: true });
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  after(() => browser.close());
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  const token = jwt({ sub: "7", name: "John Doe" });
+  await context.addInitScript((token) => {
+    localStorage.setItem("token", token);
+    localStorage.setItem("user_id", "7");
+  }, token);
+  page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  page.on("pageerror", (error) => assert.fail(error));
+  await page.goto(address);
+  for (const [channel, count] of Object.entries(LISTENERS)) {
+    const path = `/channels/${channel}`;
+    const everybody = async () => (await get(sdk, path, { info: "subscription_count" })).subscription_count === count;
+    await until(everybody, `${count} listening on ${channel}`);
+  }
+});
+
+const shows = (selector, text) => page.locator(selector).filter({ hasText: text }).waitFor();
+const SHOWN = {
+  AvailabilityUpdated: async () => {
+    await shows(".availability p", "Morning Session: 5 of 20 free");
+    await shows("#vue h3", "Morning Session");
+    await shows("#vue p", "Available: 5/20");
+  },
+  CapacityUpdated: () => shows(".availability p", "Morning Session: 5 of 20 free, capacity 15/20"),
+  BookingStatusUpdated: () => shows(".booking-status p", "Status: confirmed"),
+  PaymentStatusUpdated: () => shows(".booking-status p", "Payment: verified"),
+  NewBookingNotification: () => shows(".admin-notifications p", "New booking from John Doe"),
+  PaymentVerificationRequired: () =>
+    shows(".admin-notifications p", "Payment verification required for John Doe"),
+  CheckInNotification: () => shows(".staff-notifications p", "John Doe checked in at 2024-01-15T08:05:00Z"),
+  CheckOutNotification: () => shows(".staff-notifications p", "John Doe checked out at 2024-01-15T10:00:00Z"),
+};
+
+for (const [channel, event, data] of events) {
+  test(`${event} posted on ${channel} is shown by the page`, async () => {
+    await sdk.trigger(channel, `App\\Events\\${event}`, { event, data });
+    await SHOWN[event]();
+  });
+}
+
+test("the page looks as the events say", async () => {
+  await page.screenshot({ path: join(OUT, "booking.png"), fullPage: true });
+  assert.equal(await page.locator(".notification").count(), 2);
+});
+
+test("the document's axios call is given a signature for the user's own channel only", async () => {
+  const authenticate = (channel) =>
+    page.evaluate((name) => window.authenticateBroadcasting(window.Echo.socketId(), name), channel);
+  await page.waitForFunction(() => window.Echo.socketId());
+  assert.match((await authenticate("private-booking.7")).auth, /^test-key:[0-9a-f]{64}$/);
+  assert.equal(await authenticate("private-booking.8"), undefined);
+});
+
+test("after echo.leave the server has no listener left", async () => {
+  await page.getByRole("button", { name: "Leave" }).click();
+  await until(async () => !Object.keys((await get(sdk, "/channels")).channels).length, "every channel is left");
+});

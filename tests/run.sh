@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Everything that proves gema, on a Debian machine that has Rust, Node, make and gcc: installs what is missing,
+# checks, tests, and closes with one line of totals. Called by `make test`.
+
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-target}
+export GEMA_BIN=$target/debug/gema
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+debian_packages() {
+    local missing=()
+    command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
+    command -v openssl >/dev/null || missing+=(openssl)
+    command -v curl >/dev/null || missing+=(curl)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+    ((${#missing[@]})) || return 0
+
+    local as_root=()
+    ((EUID == 0)) || as_root=(sudo)
+    "${as_root[@]}" apt-get update -q &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -qy --no-install-recommends -o DPkg::Lock::Timeout=120 "${missing[@]}"
+}
+
+# A copy of the lock file inside the installation says what it was made from.
+npm_packages() {
+    cmp -s tests/package-lock.json tests/node_modules/.installed && return
+    npm --prefix tests ci && cp tests/package-lock.json tests/node_modules/.installed
+}
+
+python_packages() {
+    cmp -s tests/requirements.txt .venv/.installed && return
+    python3 -m venv --clear .venv &&
+        .venv/bin/pip install -q --require-hashes -r tests/requirements.txt &&
+        cp tests/requirements.txt .venv/.installed
+}
+
+client_packages() {
+    npm_packages &
+    local npm=$! status=0
+    debian_packages && python_packages || status=1
+    wait "$npm" || status=1
+    return "$status"
+}
+
+rust_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked --workspace --no-fail-fast && cargo test --locked --workspace --doc
+    else
+        cargo test --locked --workspace --no-fail-fast
+    fi
+}
+
+# count PATTERN FILE...: adds up what the summaries of nextest, cargo test and node's runner say.
+count() {
+    local pattern=$1
+    shift
+    grep -hE '^(test result:| *Summary \[|ℹ )' "$@" | grep -oE "$pattern" | grep -oE '[0-9]+' |
+        awk '{ n += $1 } END { print n + 0 }'
+}
+count_passed() { count '[0-9]+ passed|pass [0-9]+' "$@"; }
+count_failed() { count '[0-9]+ (failed|timed out)|(fail|cancelled) [0-9]+' "$@"; }
+
+broken=()
+
+# step NAME COMMAND...: runs one part of the proof; the parts after it run even when it fails.
+step() {
+    local name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" 2>&1 | tee "$logs/$name" || broken+=("$name")
+}
+
+client_packages >"$logs/install" 2>&1 &
+installing=$!
+
+step lint make --no-print-directory lint
+step build cargo build --locked --bin gema
+step rust rust_tests
+
+printf '\n== install\n'
+wait "$installing" || broken+=(install)
+cat "$logs/install"
+
+if [[ " ${broken[*]} " != *" build "* && " ${broken[*]} " != *" install "* ]]; then
+    step clients node --test --test-reporter=spec --test-timeout=120000 --test-concurrency=2 \
+        tests/clients/*.test.js tests/browser/*.test.js
+fi
+
+passed=$(count_passed "$logs"/*)
+failed=$(count_failed "$logs"/*)
+for name in "${broken[@]}"; do
+    echo "failed: $name"
+    # A step that fails without a failed test (lint, a build) counts as one.
+    (($(count_failed "$logs/$name"))) || failed=$((failed + 1))
+done
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+((failed == 0))
