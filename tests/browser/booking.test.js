@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 
 import { chromium } from "playwright-core";
 
@@ -22,37 +22,41 @@ const FLAGS = [
   "--no-sandbox", // the tests may run as root
   "--ignore-certificate-errors", // the certificate is the test's own
 ];
-// Who listens once the page is up: availability in React and in Vue, the others once.
-const LISTENERS = { availability: 2, "private-booking.7": 1, admin: 1, staff: 1 };
+// Who listens once the page is up: availability in React and in Vue, the others once; and the page's window.Echo.
+const LISTENERS = { availability: 3, "private-booking.7": 2, admin: 2, staff: 2 };
 
-let sdk;
-let page;
-before(async () => {
-  const tls = certificate(after);
-  const gema = await startGema(after, config({ tls }));
-  sdk = backend(gema, { ca: tls.certPem });
-  await buildPages(gema);
-  const address = await serveSite(after, gema, tls);
+const tls = certificate(after);
+const gema = await startGema(after, config({ tls }));
+const sdk = backend(gema, { ca: tls.certPem });
+await buildPages(gema);
+const address = await serveSite(after, gema, tls);
 
-  mkdirSync(OUT, { recursive: true });
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
-  after(() => browser.close());
-  const context = await browser.newContext({ ignoreHTTPSErrors: true });
-  const token = jwt({ sub: "7", name: "John Doe" });
-  await context.addInitScript((token) => {
-    localStorage.setItem("token", token);
-    localStorage.setItem("user_id", "7");
-  }, token);
-  page = await context.newPage();
-  page.setDefaultTimeout(10_000);
-  page.on("pageerror", (error) => assert.fail(error));
-  await page.goto(address);
-  for (const [channel, count] of Object.entries(LISTENERS)) {
-    const path = `/channels/${channel}`;
-    const everybody = async () => (await get(sdk, path, { info: "subscription_count" })).subscription_count === count;
-    await until(everybody, `${count} listening on ${channel}`);
+mkdirSync(OUT, { recursive: true });
+const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+after(() => browser.close());
+const context = await browser.newContext({ ignoreHTTPSErrors: true });
+const token = jwt({ sub: "7", name: "John Doe" });
+await context.addInitScript((token) => {
+  localStorage.setItem("token", token);
+  localStorage.setItem("user_id", "7");
+}, token);
+const page = await context.newPage();
+page.setDefaultTimeout(10_000);
+page.on("pageerror", (error) => assert.fail(error));
+await page.goto(address);
+// The document's components show a part of a payload only; window.Echo, set up as it says, keeps them whole.
+await page.evaluate((events) => {
+  window.received = {};
+  for (const [name, event] of events) {
+    const channel = name.startsWith("private-") ? window.Echo.private(name.slice(8)) : window.Echo.channel(name);
+    channel.listen(event, (payload) => (window.received[event] = payload));
   }
-});
+}, events);
+for (const [channel, count] of Object.entries(LISTENERS)) {
+  const path = `/channels/${channel}`;
+  const everybody = async () => (await get(sdk, path, { info: "subscription_count" })).subscription_count === count;
+  await until(everybody, `${count} listening on ${channel}`);
+}
 
 const shows = (selector, text) => page.locator(selector).filter({ hasText: text }).waitFor();
 const SHOWN = {
@@ -75,6 +79,8 @@ for (const [channel, event, data] of events) {
   test(`${event} posted on ${channel} is shown by the page`, async () => {
     await sdk.trigger(channel, `App\\Events\\${event}`, { event, data });
     await SHOWN[event]();
+    await page.waitForFunction((event) => window.received[event], event);
+    assert.deepEqual(await page.evaluate((event) => window.received[event], event), { event, data });
   });
 }
 
@@ -92,6 +98,7 @@ test("the document's axios call is given a signature for the user's own channel 
 });
 
 test("after echo.leave the server has no listener left", async () => {
-  await page.getByRole("button", { name: "Leave" }).click();
+  await page.getByRole("button", { name: "Leave" }).click(); // unmounts the components
+  await page.evaluate(() => ["availability", "booking.7", "admin", "staff"].forEach((name) => window.Echo.leave(name)));
   await until(async () => !Object.keys((await get(sdk, "/channels")).channels).length, "every channel is left");
 });

@@ -1,7 +1,7 @@
 // What a page with Laravel Echo may rely on, as broadcaster `pusher` and as broadcaster `reverb`.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 
 import Echo from "laravel-echo";
 import Pusher from "pusher-js";
@@ -11,12 +11,8 @@ import { APP, backend, get, jwt, options, startGema, until, within } from "./sup
 const ani = jwt({ sub: "7", name: "Ani", rooms: ["1"] });
 const budi = jwt({ sub: "8", name: "Budi", rooms: ["1"] });
 
-let gema;
-let sdk;
-before(async () => {
-  gema = await startGema(after);
-  sdk = backend(gema);
-});
+const gema = await startGema(after);
+const sdk = backend(gema);
 
 /** The first value a callback is given: `calledBack((done) => channel.listen("X", done), "X")`. */
 const calledBack = (register, what) => within(new Promise(register), what);

@@ -1,7 +1,7 @@
 // What a page with plain pusher-js may rely on, proved with pusher-js itself under Node.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 
 import nacl from "tweetnacl";
 
@@ -11,12 +11,8 @@ import { APP, backend, connect, connected, heard, jwt, subscribed, until } from 
 const ani = jwt({ sub: "7", name: "Ani", roles: ["staff"], rooms: ["1", "2"] });
 const budi = jwt({ sub: "8", name: "Budi", rooms: ["1"] });
 
-let gema;
-let sdk;
-before(async () => {
-  gema = await support.startGema(after);
-  sdk = backend(gema);
-});
+const gema = await support.startGema(after);
+const sdk = backend(gema);
 
 test("a connection is given a socket id of two numbers", async (t) => {
   assert.match(await connected(connect(t, gema)), /^\d+\.\d+$/);

@@ -1,11 +1,12 @@
 // The README keeps its word: every snippet behind a `<!-- run: NAME -->` comment runs as printed (but for the
-// port) against a server on the defaults, and a subscriber hears the event it posts.
+// port) against a server on the defaults, and a subscriber hears the event it posts. Settings the text around it
+// asks for stand in the comment, as in `<!-- run: NAME PUSHER_APP_ID=1001 -->`.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
 import { PYTHON, ROOT, connect, heard, startGema, subscribed, within } from "./support.js";
 
@@ -14,14 +15,14 @@ const RUNNERS = { bash: ["bash", "sh"], js: [process.execPath, "mjs"], python: [
 const ALIASES = { javascript: "js", sh: "bash", shell: "bash" };
 
 const readme = readFileSync(join(ROOT, "README.md"), "utf8");
-const snippets = [...readme.matchAll(/^<!-- run: (\S+) -->\n+```(\w+)\n([^]*?)^```$/gm)].map(
-  ([, name, language, code]) => ({ name, language: ALIASES[language] ?? language, code }),
+const snippets = [...readme.matchAll(/^<!-- run: (\S+)(.*) -->\n+```(\w+)\n([^]*?)^```$/gm)].map(
+  ([, name, settings, language, code]) => ({
+    name,
+    settings: Object.fromEntries(settings.split(/\s+/).filter(Boolean).map((setting) => setting.split("="))),
+    language: ALIASES[language] ?? language,
+    code,
+  }),
 );
-
-let gema;
-before(async () => {
-  gema = await startGema(after, null);
-});
 
 test("each marker stands before a fenced block", () => {
   assert.ok(snippets.length > 0, "README.md marks snippets to run");
@@ -29,8 +30,9 @@ test("each marker stands before a fenced block", () => {
 });
 
 describe("each marked snippet posts what a page hears", () => {
-  for (const { name, language, code } of snippets) {
+  for (const { name, settings, language, code } of snippets) {
     test(name, async (t) => {
+      const gema = await startGema((end) => t.after(end), null, settings);
       assert.ok(RUNNERS[language], `no way to run ${language}`);
       const [program, extension] = RUNNERS[language];
       // A snippet may be written with require().

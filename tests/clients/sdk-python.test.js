@@ -4,16 +4,13 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 
 import { APP, PYTHON, ROOT, connect, heard, jwt, startGema, subscribed, within } from "./support.js";
 
 const ani = jwt({ sub: "7", name: "Ani", rooms: ["1"] });
 
-let gema;
-before(async () => {
-  gema = await startGema(after);
-});
+const gema = await startGema(after);
 
 /** Has the SDK carry out `calls` ([method, keyword arguments]) and gives what each returned. */
 async function python(...calls) {

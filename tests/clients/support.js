@@ -15,7 +15,8 @@ import PusherServer from "pusher";
 import Pusher from "pusher-js";
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-export const APP = { id: "app-1", key: "test-key", secret: "test-secret" };
+// The id is a number because the Python SDK takes no other.
+export const APP = { id: "1001", key: "test-key", secret: "test-secret" };
 export const MASTER_KEY = Buffer.alloc(32, "k").toString("base64");
 export const PYTHON = process.env.GEMA_PYTHON ?? join(ROOT, ".venv/bin/python");
 
@@ -57,10 +58,11 @@ claim = { rooms = "{room}" }
 }
 
 /**
- * Starts gema and resolves once it accepts: `{ host, port, tls, url }`. `toml` is its configuration file;
- * null starts it on the embedded defaults. `hook` is `after` of node:test (or of a test), which ends it.
+ * Starts gema and resolves once it accepts: `{ host, port, tls, url }`. `toml` is its configuration file, null
+ * starts it on the embedded defaults; `settings` is its environment. `hook` is `after` of node:test (or of a
+ * test), which ends it. Not from `before`: an `after` registered there runs when `before` ends.
  */
-export async function startGema(hook, toml = config()) {
+export async function startGema(hook, toml = config(), settings = {}) {
   const dir = mkdtempSync(join(tmpdir(), "gema-"));
   const args = ["serve"];
   if (toml === null) {
@@ -70,7 +72,7 @@ export async function startGema(hook, toml = config()) {
     args.push("--config", join(dir, "gema.toml"));
   }
   // Nothing of the caller's environment may configure the server under test.
-  const env = { PATH: process.env.PATH, GEMA_LOG: process.env.GEMA_LOG ?? "warn" };
+  const env = { PATH: process.env.PATH, GEMA_LOG: process.env.GEMA_LOG ?? "warn", ...settings };
   const child = spawn(GEMA_BIN, args, { cwd: dir, env, stdio: ["ignore", "pipe", "inherit"] });
   const end = () => {
     child.kill("SIGKILL");
@@ -169,7 +171,9 @@ export function heard(emitter, event) {
     };
     emitter.bind(event, once);
   });
-  return within(next, `the event ${event}`);
+  const timely = within(next, `the event ${event}`);
+  timely.catch(() => {}); // a test that failed before it waits for the event reports its own failure only
+  return timely;
 }
 
 /** Resolves with the socket id once `client` is connected. */
