@@ -141,46 +141,6 @@ impl Frame {
         }
     }
 
-    /// A text frame out of its bytes, when they are exactly one and the spans lie within its payload.
-    pub(crate) fn from_wire(bytes: Bytes, spans: Spans) -> Option<Self> {
-        let (&first, rest) = bytes.split_first()?;
-        let (header, payload) = match *rest.first()? {
-            126 => (
-                4,
-                u64::from(u16::from_be_bytes(*rest.get(1..)?.first_chunk()?)),
-            ),
-            127 => (
-                MAX_HEADER,
-                u64::from_be_bytes(*rest.get(1..)?.first_chunk()?),
-            ),
-            short => (2, u64::from(short)),
-        };
-        let whole = usize::try_from(payload).ok()?.checked_add(header)?;
-        let within = |span: Span| {
-            span == Span::default()
-                || (header <= span.start as usize
-                    && span.start <= span.end
-                    && span.end as usize <= whole)
-        };
-        if first != TEXT
-            || whole != bytes.len()
-            || ![spans.event, spans.channel, spans.data]
-                .into_iter()
-                .all(within)
-        {
-            return None;
-        }
-        Some(Self {
-            bytes,
-            spans,
-            header: header as u8,
-        })
-    }
-
-    pub(crate) fn spans(&self) -> Spans {
-        self.spans
-    }
-
     fn control(first: u8, payload: &[u8]) -> Self {
         let payload = &payload[..payload.len().min(MAX_CONTROL)];
         let mut bytes = Vec::with_capacity(2 + payload.len());

@@ -24,14 +24,27 @@
 //! - [`session`]: [`Session`], the state machine of one connection
 //! - [`liveness`]: [`Liveness`], when to ping a silent connection and when to give it up
 
+mod allowance;
+pub mod auth;
 pub mod channel;
+pub mod client;
 pub mod code;
 pub mod frame;
 mod json;
+pub mod liveness;
+pub mod presence;
 pub mod server;
+pub mod session;
 pub mod socket_id;
+pub mod user;
 
+pub use auth::AuthError;
 pub use channel::{Access, ChannelKind, ChannelName, ChannelNameError};
+pub use client::{ClientMessage, MessageError, Subscribe};
 pub use code::Code;
 pub use frame::Frame;
+pub use liveness::{Liveness, Tick};
+pub use presence::{Member, MemberError};
+pub use session::{Action, Policy, Session};
 pub use socket_id::{SocketId, SocketIdError};
+pub use user::{User, UserError};
