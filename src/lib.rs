@@ -1,1 +1,3 @@
 //! gema
+pub mod apps;
+pub mod config;
