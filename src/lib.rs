@@ -17,15 +17,15 @@
 //!
 //! [`run`] is the whole server; tests call it too.
 
-//pub mod apps;
-//pub mod auth;
+pub mod apps;
+pub mod auth;
 pub mod clock;
-//pub mod config;
-//pub mod gateway;
-//pub mod http;
+pub mod config;
+pub mod gateway;
+pub mod http;
 pub mod hub;
 pub mod limits;
 pub mod presence;
-//pub mod server;
+pub mod server;
 
-//pub use server::{ServerError, run};
+pub use server::{ServerError, run};

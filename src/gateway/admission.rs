@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -14,9 +14,9 @@ use crate::limits::RateLimit;
 /// Counts connections and says no when a limit is reached.
 #[derive(Debug)]
 pub struct Admission {
-    all: Arc<AtomicU32>,
-    max_connections: u32,
-    apps: HashMap<u32, Arc<AtomicU32>>,
+    all: Arc<AtomicUsize>,
+    max_connections: usize,
+    apps: HashMap<u32, Arc<AtomicUsize>>,
     handshakes: RateLimit,
     /// Cloned into every admission; when all are gone, the server is empty.
     alive: mpsc::Sender<()>,
@@ -25,8 +25,8 @@ pub struct Admission {
 /// A connection's right to be here.
 #[derive(Debug)]
 pub struct Admitted {
-    all: Arc<AtomicU32>,
-    app: Arc<AtomicU32>,
+    all: Arc<AtomicUsize>,
+    app: Arc<AtomicUsize>,
     _alive: mpsc::Sender<()>,
 }
 
@@ -70,7 +70,7 @@ impl Admission {
         if !raise(&self.all, self.max_connections) {
             return Err(Full::Server);
         }
-        if !raise(&of_app, app.max_connections) {
+        if !raise(&of_app, app.max_connections as usize) {
             self.all.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::App);
         }
@@ -90,8 +90,8 @@ impl Drop for Admitted {
 }
 
 /// Adds one unless that would pass `max`; 0 is no limit.
-fn raise(count: &AtomicU32, max: u32) -> bool {
-    let raised = |now: u32| (max == 0 || now < max).then_some(now + 1);
+fn raise(count: &AtomicUsize, max: usize) -> bool {
+    let raised = |now: usize| (max == 0 || now < max).then_some(now + 1);
     count
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, raised)
         .is_ok()

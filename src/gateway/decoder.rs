@@ -34,9 +34,9 @@ pub(super) struct Violation {
 }
 
 /// One chunk of bytes from the socket, and the frames that tungstenite answers by itself.
-struct Feed<'a> {
-    input: &'a [u8],
-    replies: &'a mut Vec<u8>,
+struct Feed<'i, 'r> {
+    input: &'i [u8],
+    replies: &'r mut Vec<u8>,
 }
 
 impl Decoder {
@@ -55,9 +55,9 @@ impl Decoder {
 
     /// Takes the next message out of `input`, which shrinks, or `None` when it holds no complete one.
     /// Frames to send back (pong, close) are appended to `replies`.
-    pub(super) fn next(
+    pub(super) fn next<'i>(
         &mut self,
-        input: &mut &[u8],
+        input: &mut &'i [u8],
         replies: &mut Vec<u8>,
     ) -> Result<Option<Incoming>, Violation> {
         let mut feed = Feed { input, replies };
@@ -99,7 +99,7 @@ impl Decoder {
     }
 }
 
-impl Read for Feed<'_> {
+impl Read for Feed<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.input.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -108,7 +108,7 @@ impl Read for Feed<'_> {
     }
 }
 
-impl Write for Feed<'_> {
+impl Write for Feed<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.replies.write(bytes)
     }

@@ -84,7 +84,7 @@ where
         let body = body::read(stream, BODY).await?;
         let identity = context.authorizer.authenticate(token).await?;
         let ask = Ask::parse(&headers, &body)?;
-        let app = context.signing_app().ok_or(Denied::NoApp)?;
+        let app = context.signing_app.as_ref().ok_or(Denied::NoApp)?;
         sign(&context, app, &identity, &ask)
     };
     Ok(result.await.unwrap_or_else(|denied| denied.response()))

@@ -35,7 +35,7 @@ use warp::{Filter, Rejection, Reply};
 
 pub use self::cors::Cors;
 
-use crate::apps::Apps;
+use crate::apps::{App, Apps};
 use crate::auth::Authorizer;
 use crate::config::Limits;
 use crate::gateway::pusher::Gateway;
@@ -44,7 +44,6 @@ use crate::limits::RateLimit;
 use crate::presence::Presence;
 
 /// What all handlers share.
-#[derive(Debug)]
 pub struct Context {
     /// Who may call.
     pub apps: Arc<Apps>,
@@ -56,6 +55,8 @@ pub struct Context {
     pub gateway: Arc<Gateway>,
     /// The built-in authorizer.
     pub authorizer: Arc<Authorizer>,
+    /// The app whose secret the built-in authorizer signs with; none when it is disabled.
+    pub signing_app: Option<Arc<App>>,
     /// Limits of the API.
     pub limits: Limits,
     /// `limits.api_requests_per_s` of each app, by its index.

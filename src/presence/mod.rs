@@ -24,7 +24,7 @@ pub struct Presence {
     hub: Arc<Hub>,
     stripes: Vec<Mutex<Stripe>>,
     hasher: RandomState,
-    /// Distinct users a channel may have; 0 = any number.
+    /// Distinct users a channel may have.
     max_members: usize,
 }
 
@@ -47,7 +47,7 @@ pub struct ChannelFull {
 }
 
 impl Presence {
-    /// `max_members`: distinct users a channel may have; 0 = any number.
+    /// `max_members`: distinct users a channel may have.
     pub fn new(hub: Arc<Hub>, max_members: usize) -> Presence {
         Presence {
             hub,
@@ -70,7 +70,7 @@ impl Presence {
         let members = stripe.get(topic);
         let known = members.is_some_and(|members| members.contains_key(&member.user_id));
         let max = self.max_members;
-        if !known && max > 0 && members.is_some_and(|members| members.len() >= max) {
+        if !known && members.is_some_and(|members| members.len() >= max) {
             return Err(ChannelFull { max });
         }
         let members = stripe.entry(topic.clone()).or_default();

@@ -83,7 +83,7 @@ impl Acceptor {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = stopped.wait_for(|stopped| *stopped) => break,
+                () = told_to_stop(&mut stopped) => break,
                 Some(_) = connections.join_next() => continue,
             };
             match accepted {
@@ -143,7 +143,7 @@ where
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
-        _ = stopped.wait_for(|stopped| *stopped) => {
+        () = told_to_stop(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -151,6 +151,11 @@ where
     if let Err(error) = result {
         debug!(%peer, %error, "connection ended");
     }
+}
+
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone altogether.
+    drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
 async fn answer<S>(

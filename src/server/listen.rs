@@ -1,5 +1,6 @@
 //! The listening socket and the certificate.
 
+use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
@@ -24,9 +25,8 @@ pub fn bind(config: &Config) -> Result<TcpListener, ServerError> {
         address: format!("{host}:{port}"),
         source,
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
     let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in (host, *port).to_socket_addrs().map_err(failed)? {
+    for address in (host.as_str(), *port).to_socket_addrs().map_err(failed)? {
         match listen(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
@@ -51,25 +51,19 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// The acceptor for `server.tls_cert` and `server.tls_key`, or none when they are empty.
 pub(super) fn tls(server: &Server) -> Result<Option<TlsAcceptor>, ServerError> {
-    if server.tls_cert.is_empty() {
+    let (Some(cert_path), Some(key_path)) = (&server.tls_cert, &server.tls_key) else {
         return Ok(None);
-    }
-    let bad = |setting, path: &str, problem: &dyn std::fmt::Display| ServerError::Tls {
-        setting,
-        path: path.to_owned(),
-        problem: problem.to_string(),
     };
-    let bad_cert =
-        |problem: &dyn std::fmt::Display| bad("server.tls_cert", &server.tls_cert, problem);
-    let bad_key = |problem: &dyn std::fmt::Display| bad("server.tls_key", &server.tls_key, problem);
+    let bad_cert = |problem: &dyn Display| ServerError::tls("server.tls_cert", cert_path, problem);
+    let bad_key = |problem: &dyn Display| ServerError::tls("server.tls_key", key_path, problem);
 
-    let chain = CertificateDer::pem_file_iter(&server.tls_cert)
+    let chain = CertificateDer::pem_file_iter(cert_path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| bad_cert(&error))?;
     if chain.is_empty() {
         return Err(bad_cert(&"no certificate in this file"));
     }
-    let key = PrivateKeyDer::from_pem_file(&server.tls_key).map_err(|error| bad_key(&error))?;
+    let key = PrivateKeyDer::from_pem_file(key_path).map_err(|error| bad_key(&error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

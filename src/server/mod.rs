@@ -12,6 +12,8 @@ mod accept;
 mod forwarded;
 mod listen;
 
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,12 +30,12 @@ use tracing::{error, info};
 pub use self::listen::bind;
 
 use self::accept::Acceptor;
-use crate::apps::Apps;
+use crate::apps::{App, Apps};
 use crate::auth::{AuthSetupError, Authorizer};
 use crate::config::Config;
 use crate::gateway::admission::Admission;
 use crate::gateway::pusher::Gateway;
-use crate::http::{self, Context};
+use crate::http::Context;
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
 use crate::presence::Presence;
@@ -58,7 +60,7 @@ pub enum ServerError {
         /// `server.tls_cert` or `server.tls_key`.
         setting: &'static str,
         /// The file.
-        path: String,
+        path: PathBuf,
         /// What is wrong with it.
         problem: String,
     },
@@ -73,6 +75,16 @@ pub enum ServerError {
     Engine(String),
 }
 
+impl ServerError {
+    fn tls(setting: &'static str, path: &Path, problem: &dyn Display) -> ServerError {
+        ServerError::Tls {
+            setting,
+            path: path.to_owned(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
 /// Serves on `listener` until `shutdown` resolves, then drains: `/ready` says no, nobody new gets in, and
 /// connections are closed with 4200 one after the other over `server.shutdown_grace_s`.
 pub async fn run(
@@ -85,7 +97,7 @@ pub async fn run(
     // Below 2^32, as the ids of pusher.com; two nodes of a cluster differ with near certainty.
     let node = u64::from(getrandom::u32()?);
     let settings = Settings {
-        shards: config.server.shard_count(),
+        shards: config.server.shards,
         outbox_bytes: config.limits.outbox_bytes,
         liveness: Liveness {
             activity_timeout_ms: config.limits.activity_timeout_s * 1000,
@@ -135,7 +147,7 @@ fn context(
     let limits = &config.limits;
     let apps = Arc::new(Apps::new(config.apps.clone()));
     let presence = Arc::new(Presence::new(hub.clone(), limits.presence_members));
-    let authorizer = Arc::new(Authorizer::new(config.auth.clone())?);
+    let authorizer = Arc::new(Authorizer::new(crate::auth::AuthSettings{})?);
     let (admission, empty) = Admission::new(limits, apps.iter());
     let policies = apps.iter().map(|app| {
         let policy = Policy {
@@ -166,6 +178,7 @@ fn context(
     });
     let context = Context {
         rates: rates.collect(),
+        signing_app: signing_app(config, &apps),
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
         draining: false.into(),
@@ -176,4 +189,13 @@ fn context(
         authorizer,
     };
     Ok((Arc::new(context), empty))
+}
+
+/// The app that `auth.app` names, or the first.
+fn signing_app(config: &Config, apps: &Apps) -> Option<Arc<App>> {
+    let app = match config.auth.app.as_str() {
+        "" => apps.first(),
+        id => apps.by_id(id),
+    };
+    app.filter(|app| app.enabled).cloned()
 }

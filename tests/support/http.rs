@@ -42,14 +42,15 @@ impl Server {
     pub async fn post(&self, path: &str, body: &str) -> Answer {
         let query = sign("POST", path, "", body.as_bytes());
         let url = self.url(&format!("{path}?{query}"));
-        let request = reqwest::Client::new().post(url).body(body.to_owned());
+        let request = self.http.post(url).body(body.to_owned());
         Answer::of(request.send().await.expect("an answer")).await
     }
 
     pub async fn get(&self, path: &str, query: &str) -> Answer {
         let query = sign("GET", path, query, b"");
         let url = self.url(&format!("{path}?{query}"));
-        Answer::of(reqwest::get(url).await.expect("an answer")).await
+        let response = self.http.get(url).send().await;
+        Answer::of(response.expect("an answer")).await
     }
 
     /// Publishes one event and expects it to be taken.

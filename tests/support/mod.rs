@@ -20,6 +20,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// A running server with the embedded defaults and what the test's TOML changes.
 pub struct Server {
     pub address: SocketAddr,
+    /// Keeps its connections, as a backend does.
+    pub http: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), gema::ServerError>>,
 }
@@ -44,6 +46,7 @@ impl Server {
         }));
         Server {
             address,
+            http: reqwest::Client::new(),
             stop: Some(stop),
             running,
         }

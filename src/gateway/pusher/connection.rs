@@ -18,7 +18,6 @@ use crate::gateway::admission::Admitted;
 use crate::hub::{ConnectionId, Farewell, Link, Topic};
 
 /// A client of the Pusher protocol, whatever transport carries its frames.
-#[derive(Debug)]
 pub struct Connection {
     gateway: Arc<Gateway>,
     app: Arc<App>,

@@ -24,7 +24,6 @@ use crate::hub::Hub;
 use crate::presence::Presence;
 
 /// What all connections of this door share.
-#[derive(Debug)]
 pub struct Gateway {
     /// Where connections and events go.
     pub hub: Arc<Hub>,
