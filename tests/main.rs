@@ -13,4 +13,6 @@ mod hostile_input;
 mod liveness;
 mod order;
 mod presence;
+mod proxy;
 mod slow_consumer;
+mod trigger_api;
