@@ -349,3 +349,120 @@ fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     (line, before[line_start..].chars().count() + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn complaint(text: &str) -> String {
+        Config::from_toml(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place_and_the_nearest_valid_one() {
+        assert_eq!(
+            complaint("[server]\n  prot = 1"),
+            "config:2:3: unknown key server.prot; the nearest valid name is server.port"
+        );
+        assert_eq!(
+            complaint("[servr]\nport = 1"),
+            "config:1:2: unknown key servr; the nearest valid name is server"
+        );
+        assert_eq!(
+            complaint("[[apps]]\n[[apps]]\nsecrt = 'x'"),
+            "config:3:1: unknown key apps[1].secrt; the nearest valid name is apps[1].secret"
+        );
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_table_is_shown_the_right_one() {
+        assert_eq!(
+            complaint("port = 1"),
+            "config:1:1: unknown key port; the nearest valid name is server.port"
+        );
+        assert_eq!(
+            complaint("[server]\njwt_secret = 'x'"),
+            "config:2:1: unknown key server.jwt_secret; the nearest valid name is auth.jwt_secret"
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_named_with_its_place() {
+        let said = |text: &str| complaint(text).replace("config:", "");
+        assert_eq!(
+            said("server.port = 'x'"),
+            "1:15: server.port must be a whole number from 0 to 65535, found a text"
+        );
+        assert_eq!(
+            said("server.port = 65536"),
+            "1:15: server.port must be a whole number from 0 to 65535, found 65536"
+        );
+        assert_eq!(
+            said("limits.outbox_bytes = -1"),
+            "1:23: limits.outbox_bytes must be a whole number from 0 up, found -1"
+        );
+        assert_eq!(
+            said("server.host = 1.5"),
+            "1:15: server.host must be a text in quotes, found a number with a fraction"
+        );
+        assert_eq!(
+            said("server = 1"),
+            "1:10: server must be a table, found a number"
+        );
+        assert_eq!(
+            said("[apps]\nid = 'a'"),
+            "1:1: apps must be a list of tables, each under [[apps]], found a table"
+        );
+        assert_eq!(
+            said("[[apps]]\nenabled = 'yes'\nallowed_origins = ['*', 1]"),
+            "2:11: apps[0].enabled must be true or false, found a text\n\
+             3:25: apps[0].allowed_origins[1] must be a text in quotes, found a number"
+        );
+        assert_eq!(
+            said("[[auth.channels]]\nclaim = 'x'"),
+            "2:9: auth.channels[0].claim must be a table of texts such as { name = \"text\" }, found a text"
+        );
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        assert!(!complaint("server.port = 'hush'").contains("hush"));
+        assert!(!complaint("[[apps]]\nsecret = 20041889").contains("20041889"));
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_named_with_its_place() {
+        let said = complaint("[server]\nport = \n");
+        assert!(said.starts_with("config:2:8: "), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let said = complaint("server = { host = 'é', prot = 1 }");
+        assert!(
+            said.starts_with("config:1:24: unknown key server.prot"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn the_embedded_file_has_every_key() {
+        let layers = Layers::defaults().unwrap();
+        let mut known = Vec::new();
+        raw::paths(Raw::KEYS, "", &mut known);
+        // Rules differ in their conditions, and there is no guard that would harm nobody.
+        let optional = |path: &String| {
+            path.starts_with("auth.channels[0].") || path.starts_with("auth.guards")
+        };
+        let missing: Vec<_> = known
+            .iter()
+            .filter(|path| !optional(path) && !layers.places.0.contains_key(*path))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        for (slot, _) in Slot::all(layers.app_count()) {
+            assert!(known.contains(&slot.path()), "{}", slot.path());
+        }
+    }
+}
