@@ -1,8 +1,9 @@
-//! The configuration: what the sources say (`raw`), laid over each other (`layers`, `variables`),
+//! The configuration: what the sources say (`raw`), read and laid over each other (`document`, `variables`, `layers`),
 //! becomes one checked [`Config`] (`check`) or a [`ConfigError`] that names every mistake and its place.
 
 mod apps;
 mod check;
+mod document;
 mod error;
 mod layers;
 mod raw;

@@ -3,8 +3,9 @@
 
 use toml::Value;
 
+use super::document::expected;
 use super::error::{ConfigError, Place, Problem, nearest};
-use super::layers::{Layers, Slot, expected};
+use super::layers::{Layers, Slot};
 use super::raw::Kind;
 
 /// The names that other servers and frameworks use, the strongest first.
