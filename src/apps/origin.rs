@@ -1,6 +1,10 @@
 //! Which web pages may connect to an app: patterns for the Origin header (RFC 6454) of a request.
 //! The check keeps strangers' pages out; it does not stop a program, which can send any Origin it likes.
 
+/// The longest name there is (RFC 1035, section 2.3.4). Nothing longer is compared, so that a header cannot
+/// cost more time than a name.
+const LONGEST_HOST: usize = 253;
+
 /// A list of origin patterns, of which one has to fit.
 ///
 /// - `*`: every origin.
@@ -126,6 +130,9 @@ impl Pattern {
             return false;
         };
         let (given_host, given_port) = split_port(rest);
+        if given_host.len() > LONGEST_HOST || given_host.contains(['/', '?', '#', '@']) {
+            return false;
+        }
         let usual = usual_port(given_scheme);
         let given_port = match given_port {
             None => usual,
@@ -171,7 +178,7 @@ fn usual_port(scheme: &str) -> Option<u16> {
 
 fn host_fits(pattern: &str, host: &str) -> bool {
     match pattern.split_once('.') {
-        None if pattern == "*" => !host.is_empty() && !host.contains(['/', '?', '#']),
+        None if pattern == "*" => !host.is_empty(),
         None => pattern == host,
         Some(("*", rest)) => {
             // One part for the star, then each longer head in turn.

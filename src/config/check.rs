@@ -4,18 +4,12 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 
 use super::error::{ConfigError, Problem, Why};
-use super::layers::{Places, Slot};
+use super::layers::Places;
 use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawServer};
-use super::{Auth, Config, Limits, Server, rules, variables};
-use crate::apps::{App, OriginPatterns};
-
-/// The secret of the embedded app, which the whole world knows.
-const DEVELOPMENT_SECRET: &str = "app-secret";
+use super::{Auth, Config, Limits, Server, rules};
 
 /// The longest wait that can be configured, a day: long enough for anybody, and far from any overflow.
 const LONGEST_S: u64 = 86_400;
@@ -41,7 +35,7 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         apps: check.apps(&raw.apps),
         auth: check.auth(&raw.auth, &raw.apps),
     };
-    check.development_secret(&config);
+    check.development_secret(&config.apps, &config.server.host);
     ConfigError::unless_none(config, check.problems)
 }
 
@@ -93,13 +87,7 @@ impl Check<'_> {
                 0,
                 LONGEST_S,
             ),
-            shards: match raw.shards {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                shards => {
-                    self.within("server.shards", shards as u64, 1, MOST_SHARDS);
-                    shards
-                }
-            },
+            shards: self.shards(raw.shards),
         }
     }
 
@@ -153,6 +141,11 @@ impl Check<'_> {
         ranges
     }
 
+    fn shards(&mut self, given: usize) -> usize {
+        self.within("server.shards", given as u64, 0, MOST_SHARDS);
+        given
+    }
+
     fn limits(&mut self, raw: &RawLimits) -> Limits {
         Limits {
             max_connections: raw.max_connections,
@@ -181,81 +174,6 @@ impl Check<'_> {
             handshakes_per_s: raw.handshakes_per_s,
             api_requests_per_s: raw.api_requests_per_s,
         }
-    }
-
-    fn apps(&mut self, raw: &[RawApp]) -> Vec<App> {
-        if raw.is_empty() {
-            self.refuse("apps", Why::Empty);
-        }
-        self.unique(raw, "id", |app| app.id.as_deref());
-        self.unique(raw, "key", |app| app.key.as_deref());
-        let indices = 0u32..;
-        indices
-            .zip(raw)
-            .map(|(index, app)| self.app(index, app))
-            .collect()
-    }
-
-    fn app(&mut self, index: u32, raw: &RawApp) -> App {
-        let path = |key: &str| format!("apps[{index}].{key}");
-        App {
-            index,
-            id: self.url_safe(&path("id"), raw.id.as_deref()),
-            key: self.url_safe(&path("key"), raw.key.as_deref()),
-            secret: self.required(&path("secret"), raw.secret.as_deref()),
-            enabled: raw.enabled,
-            client_events: raw.client_events,
-            allowed_origins: self.origins(path("allowed_origins"), &raw.allowed_origins),
-            max_connections: raw.max_connections,
-            encryption_master_key: self
-                .master_key(path("encryption_master_key"), &raw.encryption_master_key),
-        }
-    }
-
-    fn unique(&mut self, apps: &[RawApp], key: &str, of: impl Fn(&RawApp) -> Option<&str>) {
-        for (index, app) in apps.iter().enumerate() {
-            let Some(given) = of(app) else { continue };
-            if let Some(other) = apps[..index].iter().position(|app| of(app) == Some(given)) {
-                self.refuse(
-                    format!("apps[{index}].{key}"),
-                    Why::Taken {
-                        given: given.to_owned(),
-                        other: format!("apps[{other}].{key}"),
-                    },
-                );
-            }
-        }
-    }
-
-    /// Ids and keys stand in paths, and a key before the colon of a signature.
-    fn url_safe(&mut self, path: &str, value: Option<&str>) -> String {
-        let value = self.required(path, value);
-        if !value.chars().all(is_url_safe) {
-            let given = value.clone();
-            self.refuse(path, Why::NotUrlSafe { given });
-        }
-        value
-    }
-
-    fn origins(&mut self, path: String, given: &[String]) -> OriginPatterns {
-        OriginPatterns::parse(given).unwrap_or_else(|error| {
-            self.refuse(path, error);
-            OriginPatterns::default()
-        })
-    }
-
-    fn master_key(&mut self, path: String, given: &str) -> Option<[u8; 32]> {
-        if given.is_empty() {
-            return None;
-        }
-        let key = STANDARD
-            .decode(given.trim())
-            .ok()
-            .and_then(|key| key.try_into().ok());
-        if key.is_none() {
-            self.refuse(path, Why::NotAMasterKey);
-        }
-        key
     }
 
     fn auth(&mut self, raw: &RawAuth, apps: &[RawApp]) -> Auth {
@@ -308,25 +226,6 @@ impl Check<'_> {
         given.to_owned()
     }
 
-    /// Off loopback anybody who read the documentation could sign for an app with the embedded secret.
-    fn development_secret(&mut self, config: &Config) {
-        let host = &config.server.host;
-        if host.is_empty() || is_loopback(host) {
-            return;
-        }
-        for (index, app) in config.apps.iter().enumerate() {
-            if app.secret == DEVELOPMENT_SECRET {
-                let path = format!("apps[{index}].secret");
-                let variable = match index {
-                    0 => "PUSHER_APP_SECRET".to_owned(),
-                    _ => variables::variable(&Slot::App(index, "secret")),
-                };
-                let host = host.clone();
-                self.refuse(path.clone(), Why::DevelopmentSecret { host, variable });
-            }
-        }
-    }
-
     fn within(&mut self, path: &str, found: u64, min: u64, max: u64) -> u64 {
         if !(min..=max).contains(&found) {
             self.refuse(path, Why::OutOfRange { found, min, max });
@@ -352,13 +251,148 @@ fn path(given: &str) -> Option<PathBuf> {
 }
 
 /// The characters that need no escape anywhere in a URL (RFC 3986, section 2.3).
-fn is_url_safe(c: char) -> bool {
+pub(super) fn is_url_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')
 }
 
-fn is_loopback(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> String {
+        Config::from_toml(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_in_order() {
+        let config = Config::from_toml("").unwrap();
+        assert_eq!(
+            (config.server.host.as_str(), config.server.port),
+            ("127.0.0.1", 6001)
+        );
+        assert_eq!(config.server.tls_cert, None);
+        assert!(config.server.shard_count() >= 1);
+        assert_eq!(config.apps[0].key, "app-key");
+        assert_eq!(config.auth.app, "app-id");
+        assert_eq!(config.auth.jwt_secret, None);
+        assert_eq!(config.auth.channels.len(), 5);
+        assert_eq!(config.auth.guards, []);
+    }
+
+    #[test]
+    fn a_host_is_an_address_or_a_name() {
+        let host = |text: &str| {
+            let local =
+                format!("server.host = '{text}'\napps = [{{ id = 'a', key = 'b', secret = 'c' }}]");
+            Config::from_toml(&local).map(|config| config.server.host)
+        };
+        assert_eq!(host("[::1]").unwrap(), "::1");
+        assert_eq!(host("push.example.com").unwrap(), "push.example.com");
+        assert_eq!(
+            host("").unwrap_err().to_string(),
+            "config:1:15: server.host is empty"
+        );
+        assert_eq!(
+            host("127.0.0.1:6001").unwrap_err().to_string(),
+            "config:1:15: server.host is \"127.0.0.1:6001\", which is not an address or a host name; \
+             the port has a key of its own"
+        );
+    }
+
+    #[test]
+    fn a_path_prefix_begins_with_a_slash_and_does_not_end_with_one() {
+        let prefix = |text: &str| {
+            Config::from_toml(&format!("server.path_prefix = '{text}'"))
+                .map(|config| config.server.path_prefix)
+        };
+        assert_eq!(prefix("").unwrap(), "");
+        assert_eq!(prefix("/").unwrap(), "");
+        assert_eq!(prefix("a/b/").unwrap(), "/a/b");
+        assert_eq!(prefix("/a").unwrap(), "/a");
+        assert_eq!(
+            prefix("/a?b").unwrap_err().to_string(),
+            "config:1:22: server.path_prefix is \"/a?b\", which is not a path such as /realtime"
+        );
+    }
+
+    #[test]
+    fn proxies_are_address_ranges_or_single_addresses() {
+        let config = Config::from_toml("server.trusted_proxies = ['10.0.0.0/8', '::1']").unwrap();
+        let ranges: Vec<String> = config
+            .server
+            .trusted_proxies
+            .iter()
+            .map(IpNet::to_string)
+            .collect();
+        assert_eq!(ranges, ["10.0.0.0/8", "::1/128"]);
+        assert_eq!(
+            complaint("server.trusted_proxies = ['::1', '10.0.0.0/33']"),
+            "config:1:34: server.trusted_proxies[1] is \"10.0.0.0/33\", which is not an address range \
+             such as 10.0.0.0/8"
+        );
+    }
+
+    #[test]
+    fn tls_needs_certificate_and_key() {
+        assert_eq!(
+            complaint("[server]\ntls_cert = 'cert.pem'"),
+            "config:2:12: server.tls_cert is set and tls_key is not; TLS needs both"
+        );
+        assert_eq!(
+            complaint("[server]\ntls_key = 'key.pem'"),
+            "config:2:11: server.tls_key is set and tls_cert is not; TLS needs both"
+        );
+        let both = Config::from_toml("server = { tls_cert = 'c', tls_key = 'k' }")
+            .unwrap()
+            .server;
+        assert_eq!(both.tls_cert, Some(PathBuf::from("c")));
+        assert_eq!(both.tls_key, Some(PathBuf::from("k")));
+    }
+
+    #[test]
+    fn limits_that_would_let_nothing_through_are_refused() {
+        assert_eq!(
+            complaint("[limits]\nmessage_bytes = 0\npong_timeout_s = 0"),
+            "config:2:17: limits.message_bytes is 0; it must be at least 1\n\
+             config:3:18: limits.pong_timeout_s is 0; it must be from 1 to 86400"
+        );
+        assert!(Config::from_toml("limits.client_events_per_s = 0").is_ok());
+    }
+
+    #[test]
+    fn tokens_are_checked_with_one_key_only() {
+        assert_eq!(
+            complaint("[auth]\njwks_url = 'https://a.b/keys'\njwt_secret = 'c'"),
+            "config:2:12: auth.jwks_url is set, and jwt_secret is too; tokens are checked with one of \
+             jwt_secret, jwt_public_key and jwks_url"
+        );
+        assert_eq!(
+            complaint("auth.jwks_url = 'login.example.com'"),
+            "config:1:17: auth.jwks_url is \"login.example.com\", which is not an http:// or https:// address"
+        );
+    }
+
+    #[test]
+    fn the_app_that_signs_must_exist() {
+        assert_eq!(
+            complaint("auth.app = 'other'"),
+            "config:1:12: auth.app is \"other\", which is not the id of an app"
+        );
+    }
+
+    #[test]
+    fn a_claim_needs_a_name() {
+        assert_eq!(
+            complaint("auth.claim_user = ''"),
+            "config:1:19: auth.claim_user is empty"
+        );
+    }
+
+    #[test]
+    fn debug_output_holds_no_secret() {
+        let config = Config::from_toml("auth.jwt_secret = 'hush'").unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(!shown.contains("app-secret"), "{shown}");
     }
 }

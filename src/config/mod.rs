@@ -1,7 +1,9 @@
-//! The configuration: what the sources say (`raw`), laid over each other (`layers`, `variables`),
+//! The configuration: what the sources say (`raw`), read and laid over each other (`document`, `variables`, `layers`),
 //! becomes one checked [`Config`] (`check`) or a [`ConfigError`] that names every mistake and its place.
 
+mod apps;
 mod check;
+mod document;
 mod error;
 mod layers;
 mod raw;
@@ -50,7 +52,7 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Seconds that the drain after SIGTERM takes.
     pub shutdown_grace_s: u64,
-    /// Tasks that share the connections: at least one, the number of cores if nothing else was asked for.
+    /// Tasks that share the connections, as configured; 0 = one per core. [`Server::shard_count`] knows how many.
     pub shards: usize,
 }
 
@@ -194,6 +196,16 @@ impl Config {
     }
 }
 
+impl Server {
+    /// Tasks that share the connections, at least one: as configured, or the cores this process may use.
+    pub fn shard_count(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        }
+    }
+}
+
 /// Shows everything but the secret, so a configuration may be logged.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,4 +261,97 @@ fn lay_file(layers: &mut Layers, text: &str, name: &str) -> Result<(), ConfigErr
         line,
         column,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(file: &str) -> (tempfile::TempDir, Sources) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gema.toml");
+        std::fs::write(&path, file).unwrap();
+        let sources = Sources {
+            file: Some(path),
+            ..Sources::default()
+        };
+        (directory, sources)
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_defaults() {
+        let port = |sources: &Sources| Config::load(sources).unwrap().server.port;
+        assert_eq!(port(&Sources::default()), 6001);
+        let (_directory, mut sources) = sources("server.port = 6002");
+        assert_eq!(port(&sources), 6002);
+        sources.env = vec![("GEMA_SERVER__PORT".to_owned(), "6003".to_owned())];
+        assert_eq!(port(&sources), 6003);
+        sources.port = Some(6004);
+        assert_eq!(port(&sources), 6004);
+    }
+
+    #[test]
+    fn a_file_keeps_the_defaults_it_does_not_name() {
+        let config = Config::from_toml("server.port = 1").unwrap();
+        assert_eq!(config.server.host, "127.0.0.1");
+        assert_eq!(config.limits.event_data_bytes, 10_240);
+    }
+
+    #[test]
+    fn an_alias_fills_what_an_app_of_the_file_lacks() {
+        let (_directory, mut sources) = sources("[[apps]]\nid = '1'\nkey = 'k'");
+        assert!(Config::load(&sources).is_err());
+        sources.env = vec![("PUSHER_APP_SECRET".to_owned(), "s".to_owned())];
+        assert_eq!(Config::load(&sources).unwrap().apps[0].secret, "s");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let sources = Sources {
+            file: Some(PathBuf::from("/nowhere/gema.toml")),
+            ..Sources::default()
+        };
+        let said = Config::load(&sources).unwrap_err().to_string();
+        assert!(
+            said.starts_with("/nowhere/gema.toml: cannot be read: No such file"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_mistake_names_the_file_and_a_flag_its_own_name() {
+        let (_directory, mut sources) = sources("[server]\nhots = 'x'");
+        let file = sources
+            .file
+            .as_ref()
+            .map(|file| file.display().to_string())
+            .unwrap();
+        let said = Config::load(&sources).unwrap_err().to_string();
+        assert_eq!(
+            said,
+            format!("{file}:2:1: unknown key server.hots; the nearest valid name is server.host")
+        );
+        sources.file = None;
+        sources.host = Some(String::new());
+        let said = Config::load(&sources).unwrap_err().to_string();
+        assert_eq!(said, "--host: server.host is empty");
+    }
+
+    #[test]
+    fn the_effective_configuration_shows_no_secret_and_can_be_read_again() {
+        let (_directory, mut sources) = sources("[[auth.guards]]\nchannel = 'admin'");
+        sources.port = Some(7000);
+        sources.env = vec![("JWT_SECRET".to_owned(), "hush".to_owned())];
+        let shown = Config::explain(&sources).unwrap();
+        assert!(
+            !shown.contains("app-secret") && !shown.contains("hush"),
+            "{shown}"
+        );
+        assert!(shown.contains("jwt_secret = \"***\""), "{shown}");
+        assert!(shown.contains("encryption_master_key = \"\""), "{shown}");
+        let again = Config::from_toml(&shown).unwrap();
+        assert_eq!(again.server.port, 7000);
+        assert_eq!(again.auth.channels.len(), 5);
+        assert_eq!(again.auth.guards.len(), 1);
+    }
 }

@@ -120,3 +120,90 @@ fn read_captures(pattern: &str) -> Result<Vec<String>, Why> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Rule};
+
+    fn complaint(text: &str) -> String {
+        Config::from_toml(text).unwrap_err().to_string()
+    }
+
+    fn rule(condition: &str) -> String {
+        format!("[[auth.channels]]\nchannel = 'private-{{a}}.{{b}}'\n{condition}")
+    }
+
+    #[test]
+    fn rules_of_a_file_take_the_place_of_the_defaults() {
+        let config = Config::from_toml(&rule("user = '{a}'")).unwrap();
+        let [Rule { channel, user, .. }] = &config.auth.channels[..] else {
+            panic!("{:?}", config.auth.channels)
+        };
+        assert_eq!(
+            (channel.as_str(), user.as_deref()),
+            ("private-{a}.{b}", Some("{a}"))
+        );
+    }
+
+    #[test]
+    fn a_rule_without_conditions_is_one_for_every_valid_token() {
+        let config = Config::from_toml(&rule("")).unwrap();
+        let rule = &config.auth.channels[0];
+        assert!(rule.user.is_none() && rule.roles.is_empty() && rule.claim.is_empty());
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_read_is_refused() {
+        let channel =
+            |pattern: &str| complaint(&format!("[[auth.channels]]\nchannel = '{pattern}'"));
+        let at = "config:2:11: auth.channels[0].channel";
+        for pattern in ["private-{user", "private-user}", "private-{a{b}"] {
+            let said = format!("{at} is \"{pattern}\", where a {{ or }} has no partner");
+            assert_eq!(channel(pattern), said);
+        }
+        assert_eq!(
+            channel("private-{}"),
+            format!("{at} is \"private-{{}}\", where a capture has no name between {{ and }}")
+        );
+        assert_eq!(
+            channel("private-{a}.{a}"),
+            format!("{at} is \"private-{{a}}.{{a}}\", which captures {{a}} twice")
+        );
+        assert_eq!(channel(""), format!("{at} is empty"));
+        assert_eq!(
+            complaint("[[auth.channels]]\nuser = '7'"),
+            "config:1:1: auth.channels[0].channel is missing"
+        );
+    }
+
+    #[test]
+    fn a_condition_names_only_what_the_channel_captures() {
+        assert_eq!(
+            complaint(&rule(
+                "user = '{c}'\nclaim = { rooms = '{d}', all = '{b}' }"
+            )),
+            "config:3:8: auth.channels[0].user names {c}, which \"private-{a}.{b}\" does not capture\n\
+             config:4:19: auth.channels[0].claim.rooms names {d}, which \"private-{a}.{b}\" does not capture"
+        );
+    }
+
+    #[test]
+    fn roles_that_are_named_are_not_none() {
+        assert_eq!(
+            complaint(&rule("roles = []")),
+            "config:3:9: auth.channels[0].roles is empty"
+        );
+    }
+
+    #[test]
+    fn guards_come_from_the_file() {
+        let config =
+            Config::from_toml("[[auth.guards]]\nchannel = 'admin'\nroles = ['admin']").unwrap();
+        assert_eq!(config.auth.guards[0].channel, "admin");
+        assert_eq!(config.auth.guards[0].roles, ["admin"]);
+        assert_eq!(
+            complaint("[[auth.guards]]\nroles = ['admin']"),
+            "config:1:1: auth.guards[0].channel is missing"
+        );
+    }
+}
