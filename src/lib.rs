@@ -1,1 +1,3 @@
 //! gema
+
+pub mod auth;
