@@ -89,7 +89,7 @@ pub enum AuthError {
     },
 }
 
-/// HMAC-SHA256 of `text` under the app's secret, ready to be compared or read.
+/// HMAC-SHA256 of `text` under the app's secret, ready to be compared.
 pub(crate) fn hmac(secret: &str, text: &[u8]) -> Hmac<Sha256> {
     #[expect(
         clippy::expect_used,
@@ -98,6 +98,11 @@ pub(crate) fn hmac(secret: &str, text: &[u8]) -> Hmac<Sha256> {
     let mut hmac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length");
     hmac.update(text);
     hmac
+}
+
+/// The same as lower-case hex.
+pub(crate) fn hex_hmac(secret: &str, text: &[u8]) -> String {
+    hex::encode(hmac(secret, text).finalize().into_bytes())
 }
 
 /// Whether `given` is the lower-case hex of this HMAC; the time taken does not depend on how much of it is right.
@@ -131,10 +136,7 @@ fn user_text(socket: &str, user_data: &str) -> String {
 }
 
 fn sign(key: &str, secret: &str, text: &str) -> String {
-    format!(
-        "{key}:{}",
-        hex::encode(hmac(secret, text.as_bytes()).finalize().into_bytes())
-    )
+    format!("{key}:{}", hex_hmac(secret, text.as_bytes()))
 }
 
 fn verify(auth: &str, key: &str, secret: &str, text: String) -> Result<(), AuthError> {

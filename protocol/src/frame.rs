@@ -5,8 +5,6 @@
 
 use bytes::{Buf, Bytes};
 
-use crate::json;
-
 const TEXT: u8 = 0x81; // FIN and opcode 1
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
@@ -16,7 +14,7 @@ const PONG: u8 = 0x8a;
 const MAX_CONTROL: usize = 125;
 
 /// The longest header: two bytes and a 64-bit length. Servers do not mask.
-const MAX_HEADER: usize = 10;
+pub(crate) const MAX_HEADER: usize = 10;
 
 /// One unmasked frame, header included. A clone costs a reference count; the whole is one cache line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +41,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    fn new(start: usize, end: usize) -> Self {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
         let narrow = |at| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
             start: narrow(start),
@@ -141,6 +139,57 @@ impl Frame {
         }
     }
 
+    /// A text frame out of its bytes, when they are exactly one with the shortest header, and the spans lie within its
+    /// payload.
+    pub(crate) fn from_wire(bytes: Bytes, spans: Spans) -> Option<Self> {
+        let header = match bytes.len() {
+            0..128 => 2,
+            128..65_540 => 4,
+            _ => MAX_HEADER,
+        };
+        let (room, unused) = header_for(bytes.len().checked_sub(header)?);
+        let within = |span: Span| {
+            let (start, end) = (span.start as usize, span.end as usize);
+            span == Span::default() || (header <= start && start <= end && end <= bytes.len())
+        };
+        let sound = MAX_HEADER - unused == header
+            && bytes.starts_with(&room[unused..])
+            && [spans.event, spans.channel, spans.data]
+                .into_iter()
+                .all(within);
+        sound.then_some(Self {
+            bytes,
+            spans,
+            header: header as u8,
+        })
+    }
+
+    pub(crate) fn spans(&self) -> Spans {
+        self.spans
+    }
+
+    /// Puts the header in front of the payload, which starts at [`MAX_HEADER`], and drops the room that is left over.
+    pub(crate) fn seal(mut out: Vec<u8>, spans: Spans) -> Self {
+        let (room, unused) = header_for(out.len() - MAX_HEADER);
+        out[..MAX_HEADER].copy_from_slice(&room);
+        let mut bytes = Bytes::from(out);
+        bytes.advance(unused);
+        let shift = |span: Span| Span {
+            start: span.start.saturating_sub(unused as u32),
+            end: span.end.saturating_sub(unused as u32),
+        };
+        let spans = Spans {
+            event: shift(spans.event),
+            channel: shift(spans.channel),
+            data: shift(spans.data),
+        };
+        Self {
+            bytes,
+            spans,
+            header: (MAX_HEADER - unused) as u8,
+        }
+    }
+
     fn control(first: u8, payload: &[u8]) -> Self {
         let payload = &payload[..payload.len().min(MAX_CONTROL)];
         let mut bytes = Vec::with_capacity(2 + payload.len());
@@ -154,104 +203,105 @@ impl Frame {
     }
 }
 
-/// What a text frame says. Every message of the protocol has this shape.
-pub(crate) struct Message<'a> {
-    pub(crate) event: &'a str,
-    pub(crate) channel: Option<&'a str>,
-    pub(crate) data: Option<Data<'a>>,
-    /// Who sent it; on presence channels only.
-    pub(crate) user_id: Option<&'a str>,
-}
-
-/// The `data` of a message.
-#[derive(Clone, Copy)]
-pub(crate) enum Data<'a> {
-    /// Becomes a JSON string.
-    Text(&'a str),
-    /// Is JSON and stays as it is.
-    Json(&'a str),
-}
-
-impl Message<'_> {
-    /// Writes the JSON straight behind the room for the longest header, into memory of exactly that size; the header
-    /// goes right before the JSON once its length is a fact.
-    pub(crate) fn into_frame(self) -> Frame {
-        let mut out = Vec::with_capacity(MAX_HEADER + self.len());
-        out.extend_from_slice(&[0; MAX_HEADER]);
-        let mut spans = Spans::default();
-
-        out.extend_from_slice(b"{\"event\":");
-        spans.event = push_string(&mut out, self.event);
-        if let Some(channel) = self.channel {
-            out.extend_from_slice(b",\"channel\":");
-            spans.channel = push_string(&mut out, channel);
-        }
-        if let Some(data) = self.data {
-            out.extend_from_slice(b",\"data\":");
-            let start = out.len();
-            match data {
-                Data::Text(text) => json::push_quoted(&mut out, text),
-                Data::Json(json) => out.extend_from_slice(json.as_bytes()),
-            }
-            spans.data = Span::new(start, out.len());
-        }
-        if let Some(user_id) = self.user_id {
-            out.extend_from_slice(b",\"user_id\":");
-            json::push_quoted(&mut out, user_id);
-        }
-        out.push(b'}');
-        seal(out, spans)
-    }
-
-    fn len(&self) -> usize {
-        let data = self.data.map_or(0, |data| match data {
-            Data::Text(text) => json::quoted_len(text),
-            Data::Json(json) => json.len(),
-        });
-        let key = |key: &str, len: usize| if len == 0 { 0 } else { key.len() + 4 + len }; // a comma, two quotes, a colon
-        1 + key("event", json::quoted_len(self.event))
-            + key("channel", self.channel.map_or(0, json::quoted_len))
-            + key("data", data)
-            + key("user_id", self.user_id.map_or(0, json::quoted_len))
-    }
-}
-
-/// Appends a JSON string and says where its inside stands.
-fn push_string(out: &mut Vec<u8>, text: &str) -> Span {
-    let start = out.len() + 1;
-    json::push_quoted(out, text);
-    Span::new(start, out.len() - 1)
-}
-
-/// Puts the header in front of the payload, which starts at [`MAX_HEADER`], and drops the room that is left over.
-fn seal(mut out: Vec<u8>, spans: Spans) -> Frame {
-    let payload = out.len() - MAX_HEADER;
+/// The header of a text frame at the end of its room, and how much of the room it leaves unused.
+fn header_for(payload: usize) -> ([u8; MAX_HEADER], usize) {
+    let mut room = [0; MAX_HEADER];
     let unused = if let Ok(short @ 0..126) = u8::try_from(payload) {
-        out[8..MAX_HEADER].copy_from_slice(&[TEXT, short]);
+        room[8..].copy_from_slice(&[TEXT, short]);
         8
     } else if let Ok(medium) = u16::try_from(payload) {
-        out[6..8].copy_from_slice(&[TEXT, 126]);
-        out[8..MAX_HEADER].copy_from_slice(&medium.to_be_bytes());
+        room[6..8].copy_from_slice(&[TEXT, 126]);
+        room[8..].copy_from_slice(&medium.to_be_bytes());
         6
     } else {
-        out[..2].copy_from_slice(&[TEXT, 127]);
-        out[2..MAX_HEADER].copy_from_slice(&(payload as u64).to_be_bytes());
+        room[..2].copy_from_slice(&[TEXT, 127]);
+        room[2..].copy_from_slice(&(payload as u64).to_be_bytes());
         0
     };
-    let shift = |span: Span| Span {
-        start: span.start.saturating_sub(unused),
-        end: span.end.saturating_sub(unused),
-    };
-    let mut bytes = Bytes::from(out);
-    bytes.advance(unused as usize);
-    let spans = Spans {
-        event: shift(spans.event),
-        channel: shift(spans.channel),
-        data: shift(spans.data),
-    };
-    Frame {
-        bytes,
-        spans,
-        header: MAX_HEADER as u8 - unused as u8,
+    (room, unused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Data, Message};
+
+    fn frame(size: usize) -> Frame {
+        let text = "x".repeat(size);
+        let data = Some(Data::Text(&text));
+        Message {
+            event: "e",
+            channel: Some("c"),
+            data,
+            user_id: None,
+        }
+        .into_frame()
+    }
+
+    #[test]
+    fn a_frame_is_one_cache_line() {
+        assert!(size_of::<Frame>() <= 64, "{}", size_of::<Frame>());
+    }
+
+    #[test]
+    fn control_frames_keep_to_their_limit() {
+        assert_eq!(Frame::ping().bytes(), [0x89, 0]);
+        assert_eq!(Frame::pong(b"hi").bytes(), b"\x8a\x02hi");
+        assert_eq!(Frame::pong(&[7; 200]).len(), 127);
+        assert_eq!(Frame::close(4001, "no").bytes(), b"\x88\x04\x0f\xa1no");
+        let long = Frame::close(4001, &"é".repeat(100));
+        assert_eq!(long.bytes()[1], 2 + 122); // the 62nd é would end at byte 124
+        assert_eq!(
+            std::str::from_utf8(&long.payload()[2..]).unwrap(),
+            "é".repeat(61)
+        );
+        assert_eq!(Frame::raw(vec![0x8a, 0]).payload(), [0x8a, 0]);
+        assert!(!Frame::ping().is_empty());
+    }
+
+    #[test]
+    fn frames_from_the_wire_are_whole_or_refused() {
+        for size in [
+            0, 90, 94, 95, 96, 97, 98, 99, 100, 65_400, 65_501, 65_502, 65_503, 65_510, 70_000,
+        ] {
+            let frame = frame(size);
+            let bytes = Bytes::copy_from_slice(frame.bytes());
+            assert_eq!(
+                Frame::from_wire(bytes.clone(), frame.spans()).as_ref(),
+                Some(&frame),
+                "{size}"
+            );
+            for cut in [
+                bytes.slice(1..),
+                bytes.slice(..bytes.len() - 1),
+                [&bytes[..], b"x"].concat().into(),
+            ] {
+                assert_eq!(Frame::from_wire(cut, Spans::default()), None, "{size}");
+            }
+        }
+        let bytes = Bytes::copy_from_slice(frame(1).bytes());
+        for (start, end) in [(0, 5), (1, 5), (5, 4), (5, 500)] {
+            let data = Span { start, end };
+            let spans = Spans {
+                data,
+                ..Spans::default()
+            };
+            assert_eq!(Frame::from_wire(bytes.clone(), spans), None);
+        }
+        for other in [
+            &b""[..],
+            b"\x81",
+            b"\x82\x00",
+            b"\x01\x00",
+            b"\x81\x80",
+            b"\x81\x7e\x00\x00",
+            b"\x89\x00",
+        ] {
+            assert_eq!(
+                Frame::from_wire(Bytes::from_static(other), Spans::default()),
+                None,
+                "{other:?}"
+            );
+        }
     }
 }

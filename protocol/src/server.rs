@@ -6,8 +6,9 @@
 use serde_json::value::RawValue;
 
 use crate::code::Code;
-use crate::frame::{Data, Frame, Message};
+use crate::frame::Frame;
 use crate::json::quoted;
+use crate::message::{Data, Message};
 use crate::socket_id::SocketId;
 
 /// The first message of a connection. `activity_timeout_s` is after how many silent seconds the client should ping;
