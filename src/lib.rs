@@ -10,6 +10,7 @@
 //! * [`gateway`]: doors to the hub, today the Pusher WebSocket.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
 //! * [`server`]: listening, the accept loop, the orderly end.
+//! * [`cli`]: one file a command.
 //! * [`config`]: what the user wrote, and what it means.
 //! * [`apps`]: the apps and whose pages may use them.
 //! * [`auth`]: JWTs, channel rules, guards.
@@ -19,6 +20,7 @@
 
 pub mod apps;
 pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod gateway;

@@ -11,7 +11,9 @@ async fn an_event_arrives_as_it_was_published() {
     client.subscribe("availability").await;
     // Escapes, a big integer and spaces must not be touched on the way.
     let payload = r#"{ "id":12345678901234567890123, "text":"caf\u00e9 \/ ☕" }"#;
-    server.trigger("availability", r"App\Events\AvailabilityUpdated", payload).await;
+    server
+        .trigger("availability", r"App\Events\AvailabilityUpdated", payload)
+        .await;
     let event = client.next().await;
     assert_eq!(event["event"], r"App\Events\AvailabilityUpdated");
     assert_eq!(event["channel"], "availability");
@@ -35,9 +37,17 @@ async fn the_acknowledgement_has_an_empty_object_as_a_string() {
 async fn a_wrong_signature_is_refused_and_the_connection_stays() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    for auth in [json!("app-key:00"), json!("other-key:00"), json!(""), Value::Null, json!("x")] {
+    for auth in [
+        json!("app-key:00"),
+        json!("other-key:00"),
+        json!(""),
+        Value::Null,
+        json!("x"),
+    ] {
         let data = json!({ "channel": "private-a", "auth": auth });
-        client.send(json!({ "event": "pusher:subscribe", "data": data })).await;
+        client
+            .send(json!({ "event": "pusher:subscribe", "data": data }))
+            .await;
         let error = client.event("pusher:subscription_error").await;
         assert_eq!(error["channel"], "private-a");
         assert_eq!(error["data"]["type"], "AuthError");
@@ -64,9 +74,14 @@ async fn illegal_names_are_refused_by_name() {
     let long = "x".repeat(201);
     for name in ["", "a b", "a/b", "#a", "ä", "a:b", &long] {
         let data = json!({ "channel": name });
-        client.send(json!({ "event": "pusher:subscribe", "data": data })).await;
+        client
+            .send(json!({ "event": "pusher:subscribe", "data": data }))
+            .await;
         let answer = client.next().await;
-        assert!(answer["event"].as_str().unwrap().ends_with("error"), "{name}: {answer}");
+        assert!(
+            answer["event"].as_str().unwrap().ends_with("error"),
+            "{name}: {answer}"
+        );
     }
     client.nothing_before_pong().await;
 }
@@ -78,7 +93,9 @@ async fn after_unsubscribing_nothing_is_heard() {
     client.subscribe("a").await;
     client.subscribe("b").await;
     let data = json!({ "channel": "a" });
-    client.send(json!({ "event": "pusher:unsubscribe", "data": data })).await;
+    client
+        .send(json!({ "event": "pusher:unsubscribe", "data": data }))
+        .await;
     client.nothing_before_pong().await;
     server.trigger("a", "unheard", "1").await;
     server.trigger("b", "heard", "1").await;
@@ -91,8 +108,14 @@ async fn a_second_subscription_and_a_needless_unsubscription_are_errors_without_
     let mut client = server.client().await;
     client.subscribe("a").await;
     for event in ["pusher:subscribe", "pusher:unsubscribe"] {
-        let channel = if event == "pusher:subscribe" { "a" } else { "never" };
-        client.send(json!({ "event": event, "data": { "channel": channel } })).await;
+        let channel = if event == "pusher:subscribe" {
+            "a"
+        } else {
+            "never"
+        };
+        client
+            .send(json!({ "event": event, "data": { "channel": channel } }))
+            .await;
         let error = client.event("pusher:error").await;
         assert_eq!(error["data"]["code"], Value::Null);
         assert!(error["data"]["message"].as_str().unwrap().contains(channel));
@@ -111,7 +134,10 @@ async fn the_publisher_is_excluded_by_its_socket_id() {
     author.subscribe("a").await;
     reader.subscribe("a").await;
     let body = json!({ "name": "n", "data": "1", "channel": "a", "socket_id": author.socket_id });
-    server.post("/apps/app-id/events", &body.to_string()).await.json();
+    server
+        .post("/apps/app-id/events", &body.to_string())
+        .await
+        .json();
     reader.event("n").await;
     author.nothing_before_pong().await;
 }
@@ -122,10 +148,17 @@ async fn more_channels_than_allowed_are_refused_with_the_setting_named() {
     let mut client = server.client().await;
     client.subscribe("a").await;
     client.subscribe("b").await;
-    client.send(json!({ "event": "pusher:subscribe", "data": { "channel": "c" } })).await;
+    client
+        .send(json!({ "event": "pusher:subscribe", "data": { "channel": "c" } }))
+        .await;
     let error = client.event("pusher:subscription_error").await;
     assert_eq!(error["data"]["type"], "LimitReached");
-    assert!(error["data"]["error"].as_str().unwrap().contains("limits.channels_per_connection"));
+    assert!(
+        error["data"]["error"]
+            .as_str()
+            .unwrap()
+            .contains("limits.channels_per_connection")
+    );
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ async fn pair(server: &Server) -> (Client, Client) {
 async fn the_others_hear_it_with_the_senders_id_and_the_sender_does_not() {
     let server = Server::start().await;
     let (mut one, mut two) = pair(&server).await;
-    two.send(json!({ "event": "client-typing", "channel": ROOM, "data": { "at": 1 } })).await;
+    two.send(json!({ "event": "client-typing", "channel": ROOM, "data": { "at": 1 } }))
+        .await;
     let event = one.next().await;
     let expected = json!({
         "event": "client-typing", "channel": ROOM, "data": "{\"at\":1}", "user_id": "0",
@@ -31,11 +32,13 @@ async fn the_others_hear_it_with_the_senders_id_and_the_sender_does_not() {
 async fn keys_that_the_sender_adds_are_not_relayed() {
     let server = Server::start().await;
     let (mut one, mut two) = pair(&server).await;
-    let forged = json!({ "event": "client-x", "channel": ROOM, "data": "text", "user_id": "9", "extra": 1 });
+    let forged =
+        json!({ "event": "client-x", "channel": ROOM, "data": "text", "user_id": "9", "extra": 1 });
     two.send(forged).await;
     let expected = json!({ "event": "client-x", "channel": ROOM, "data": "text", "user_id": "0" });
     assert_eq!(one.next().await, expected);
-    two.send(json!({ "event": "client-y", "channel": ROOM })).await;
+    two.send(json!({ "event": "client-y", "channel": ROOM }))
+        .await;
     let expected = json!({ "event": "client-y", "channel": ROOM, "user_id": "0" });
     assert_eq!(one.next().await, expected);
 }
@@ -46,7 +49,8 @@ async fn private_channels_have_no_user_id() {
     let (mut one, mut two) = (server.client().await, server.client().await);
     one.subscribe_signed("private-a", None).await;
     two.subscribe_signed("private-a", None).await;
-    one.send(json!({ "event": "client-x", "channel": "private-a", "data": "1" })).await;
+    one.send(json!({ "event": "client-x", "channel": "private-a", "data": "1" }))
+        .await;
     let expected = json!({ "event": "client-x", "channel": "private-a", "data": "1" });
     assert_eq!(two.next().await, expected);
 }
@@ -67,9 +71,15 @@ async fn neither_strangers_nor_public_channels_nor_other_names() {
         ("App\\Events\\Forged", ROOM),
         ("clientx", ROOM),
     ] {
-        stranger.send(json!({ "event": event, "channel": channel, "data": {} })).await;
+        stranger
+            .send(json!({ "event": event, "channel": channel, "data": {} }))
+            .await;
         let error = stranger.event("pusher:error").await;
-        assert_eq!(error["data"]["code"], Value::Null, "{event} {channel}: {error}");
+        assert_eq!(
+            error["data"]["code"],
+            Value::Null,
+            "{event} {channel}: {error}"
+        );
     }
     one.nothing_before_pong().await;
     two.nothing_before_pong().await;
@@ -82,7 +92,8 @@ async fn an_app_can_switch_them_off() {
     )
     .await;
     let (mut one, mut two) = pair(&server).await;
-    two.send(json!({ "event": "client-x", "channel": ROOM, "data": {} })).await;
+    two.send(json!({ "event": "client-x", "channel": ROOM, "data": {} }))
+        .await;
     two.event("pusher:error").await;
     one.nothing_before_pong().await;
 }
@@ -93,7 +104,8 @@ async fn above_the_rate_they_are_dropped_with_4301_and_the_connection_stays() {
     let (mut one, mut two) = pair(&server).await;
     let mut dropped = 0;
     for number in 0..50 {
-        two.send(json!({ "event": "client-n", "channel": ROOM, "data": number })).await;
+        two.send(json!({ "event": "client-n", "channel": ROOM, "data": number }))
+            .await;
     }
     two.send(json!({ "event": "pusher:ping" })).await;
     loop {
@@ -108,7 +120,11 @@ async fn above_the_rate_they_are_dropped_with_4301_and_the_connection_stays() {
     // Those that passed arrive in order, and none besides.
     let mut last = -1;
     for _ in 0..50 - dropped {
-        let number: i64 = one.event("client-n").await["data"].as_str().unwrap().parse().unwrap();
+        let number: i64 = one.event("client-n").await["data"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!(number > last);
         last = number;
     }
@@ -120,8 +136,15 @@ async fn too_much_data_is_refused_with_the_setting_named() {
     let server = Server::with("[limits]\nevent_data_bytes = 100").await;
     let (mut one, mut two) = pair(&server).await;
     let data = "x".repeat(101);
-    two.send(json!({ "event": "client-x", "channel": ROOM, "data": data })).await;
+    two.send(json!({ "event": "client-x", "channel": ROOM, "data": data }))
+        .await;
     let error = two.event("pusher:error").await;
-    assert!(error["data"]["message"].as_str().unwrap().contains("limits.event_data_bytes"), "{error}");
+    assert!(
+        error["data"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("limits.event_data_bytes"),
+        "{error}"
+    );
     one.nothing_before_pong().await;
 }

@@ -36,7 +36,11 @@ async fn connections_are_closed_with_4200_spread_over_the_grace_period() {
     let spread = times[times.len() - 1] - times[0];
     assert!(spread.as_millis() > 800, "all within {spread:?}");
     server.ended().await;
-    assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
+    assert!(
+        tokio::net::TcpStream::connect(server.address)
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]

@@ -35,7 +35,14 @@ async fn the_greeting_has_a_unique_socket_id_and_the_activity_timeout() {
 #[tokio::test]
 async fn protocols_4_to_7_and_none_at_all_are_welcome() {
     let server = Server::start().await;
-    for query in ["?protocol=4", "?protocol=5", "?protocol=6&x=y", "?protocol=7", "", "?"] {
+    for query in [
+        "?protocol=4",
+        "?protocol=5",
+        "?protocol=6&x=y",
+        "?protocol=7",
+        "",
+        "?",
+    ] {
         Client::connect(server.address, &format!("/app/app-key{query}")).await;
     }
 }
@@ -73,7 +80,11 @@ async fn a_refusal_is_told_after_the_upgrade_by_event_and_close_code() {
         ("/app/small-key?protocol=3", 4007),
         ("/app/small-key?protocol=8", 4007),
     ] {
-        assert_eq!(refusal(&server, path).await, (json!(code), Some(code)), "{path}");
+        assert_eq!(
+            refusal(&server, path).await,
+            (json!(code), Some(code)),
+            "{path}"
+        );
     }
 }
 
@@ -85,7 +96,9 @@ async fn pages_of_other_origins_are_refused_and_native_apps_are_not() {
     .await;
     let origin = |origin: &'static str| {
         Client::open(server.address, "/app/k", move |request| {
-            request.headers_mut().insert("origin", origin.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("origin", origin.parse().unwrap());
         })
     };
     let mut friend = origin("https://shop.example.com").await;
@@ -131,8 +144,14 @@ async fn the_offered_subprotocol_is_taken() {
     .await;
     raw.write(&Raw::frame(0x88, &[])).await;
     let answer = String::from_utf8_lossy(&raw.rest().await).to_lowercase();
-    assert!(answer.contains("sec-websocket-protocol: pusher-channels-protocol-7\r\n"), "{answer}");
-    assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{answer}");
+    assert!(
+        answer.contains("sec-websocket-protocol: pusher-channels-protocol-7\r\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"),
+        "{answer}"
+    );
     assert!(!answer.contains("sec-websocket-extensions"));
 }
 
@@ -140,14 +159,17 @@ async fn the_offered_subprotocol_is_taken() {
 async fn bytes_sent_right_behind_the_upgrade_are_not_lost() {
     let server = Server::start().await;
     let mut raw = Raw::connect(server.address).await;
-    let mut bytes = b"GET /app/app-key HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    let mut bytes =
+        b"GET /app/app-key HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        .to_vec();
+            .to_vec();
     bytes.extend(Raw::frame(0x81, br#"{"event":"pusher:ping"}"#));
     bytes.extend(Raw::frame(0x88, &[]));
     raw.write(&bytes).await;
     let answer = String::from_utf8_lossy(&raw.rest().await).into_owned();
-    let greeting = answer.find("pusher:connection_established").expect("a greeting");
+    let greeting = answer
+        .find("pusher:connection_established")
+        .expect("a greeting");
     let pong = answer.find("pusher:pong").expect("a pong");
     assert!(greeting < pong);
 }
@@ -157,7 +179,11 @@ async fn a_request_that_is_no_websocket_handshake_is_told_what_is_missing() {
     let server = Server::start().await;
     let answer = Answer::of(reqwest::get(server.url("/app/app-key")).await.unwrap()).await;
     assert_eq!(answer.status, 426);
-    assert!(answer.text.contains("Upgrade: websocket"), "{}", answer.text);
+    assert!(
+        answer.text.contains("Upgrade: websocket"),
+        "{}",
+        answer.text
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ async fn closed_with(server: &Server, bytes: &[u8]) -> u16 {
     raw.write(bytes).await;
     let rest = raw.rest().await;
     // The greeting comes first; the close frame is the last thing in the stream.
-    let close = rest.iter().rposition(|byte| *byte == 0x88).expect("a close frame");
+    let close = rest
+        .iter()
+        .rposition(|byte| *byte == 0x88)
+        .expect("a close frame");
     u16::from_be_bytes([rest[close + 2], rest[close + 3]])
 }
 
@@ -31,12 +34,28 @@ async fn broken_frames_end_their_own_connection_with_the_right_code() {
     let long_ping = Raw::frame(0x89, &[b'x'; 126]);
     let fragmented_ping = Raw::frame(0x09, b"x");
     let continuation = Raw::frame(0x80, b"x");
-    for bytes in [unmasked, reserved_bits, reserved_opcode, long_ping, fragmented_ping, continuation] {
+    for bytes in [
+        unmasked,
+        reserved_bits,
+        reserved_opcode,
+        long_ping,
+        fragmented_ping,
+        continuation,
+    ] {
         assert_eq!(closed_with(&server, &bytes).await, 1002, "{bytes:?}");
     }
-    assert_eq!(closed_with(&server, &Raw::frame(0x82, b"binary")).await, 1003);
-    assert_eq!(closed_with(&server, &Raw::frame(0x81, &[0xc3, 0x28])).await, 1007);
-    assert_eq!(closed_with(&server, &Raw::frame(0x81, &vec![b' '; 65537])).await, 1009);
+    assert_eq!(
+        closed_with(&server, &Raw::frame(0x82, b"binary")).await,
+        1003
+    );
+    assert_eq!(
+        closed_with(&server, &Raw::frame(0x81, &[0xc3, 0x28])).await,
+        1007
+    );
+    assert_eq!(
+        closed_with(&server, &Raw::frame(0x81, &vec![b' '; 65537])).await,
+        1009
+    );
     // The announced length alone is enough: nobody waits for 4 GiB.
     let mut announced = vec![0x81, 0xff];
     announced.extend(u64::MAX.to_be_bytes());
@@ -61,7 +80,10 @@ async fn fragments_make_one_message_even_with_a_ping_between() {
     let text = String::from_utf8_lossy(&rest);
     assert!(text.contains("alive?"), "{text}");
     assert!(text.contains("subscription_succeeded"), "{text}");
-    assert!(rest.ends_with(&[0x88, 2, 0x03, 0xe8]), "the close is echoed");
+    assert!(
+        rest.ends_with(&[0x88, 2, 0x03, 0xe8]),
+        "the close is echoed"
+    );
 }
 
 #[tokio::test]
@@ -97,7 +119,10 @@ async fn text_that_is_no_message_is_answered_and_the_connection_stays() {
         client.send_text(text).await;
         let answer = client.next().await;
         let event = answer["event"].as_str().unwrap();
-        assert!(event == "pusher:error" || event == "pusher:subscription_error", "{text}: {answer}");
+        assert!(
+            event == "pusher:error" || event == "pusher:subscription_error",
+            "{text}: {answer}"
+        );
     }
     client.nothing_before_pong().await;
     server.trigger("calm", "still", "1").await;
@@ -111,7 +136,9 @@ async fn a_ping_without_data_and_unknown_keys_are_fine() {
     client.send_text(r#"{"event": "pusher:ping"}"#).await;
     let pong = client.event("pusher:pong").await;
     assert_eq!(pong["data"], "{}");
-    client.send(json!({ "event": "pusher:pong", "data": {}, "more": [1] })).await;
+    client
+        .send(json!({ "event": "pusher:pong", "data": {}, "more": [1] }))
+        .await;
     client.nothing_before_pong().await;
 }
 

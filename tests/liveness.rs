@@ -10,10 +10,20 @@ const QUICK: &str = "[limits]\nactivity_timeout_s = 1\npong_timeout_s = 1";
 async fn who_does_not_answer_a_ping_is_closed_with_4201_and_its_channel_is_free() {
     let server = Server::with(QUICK).await;
     let mut dead = Raw::upgrade(server.address, "/app/app-key").await;
-    dead.write(&Raw::frame(0x81, br#"{"event":"pusher:subscribe","data":{"channel":"a"}}"#)).await;
+    dead.write(&Raw::frame(
+        0x81,
+        br#"{"event":"pusher:subscribe","data":{"channel":"a"}}"#,
+    ))
+    .await;
     let rest = dead.rest().await;
-    let ping = rest.windows(2).position(|bytes| bytes == [0x89, 0]).expect("a ping");
-    let close = rest.iter().rposition(|byte| *byte == 0x88).expect("a close");
+    let ping = rest
+        .windows(2)
+        .position(|bytes| bytes == [0x89, 0])
+        .expect("a ping");
+    let close = rest
+        .iter()
+        .rposition(|byte| *byte == 0x88)
+        .expect("a close");
     assert!(ping < close);
     assert_eq!(rest[close + 2..close + 4], 4201u16.to_be_bytes());
     drop(dead);

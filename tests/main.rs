@@ -1,7 +1,10 @@
 //! The scenarios: a real server on a free port, real sockets, and promises that can be broken.
 //! Each module is named after what it promises about.
 
-#![expect(unreachable_pub, reason = "modules of one binary, nobody outside to reach them")]
+#![expect(
+    unreachable_pub,
+    reason = "modules of one binary, nobody outside to reach them"
+)]
 
 mod support;
 

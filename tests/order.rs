@@ -48,8 +48,13 @@ async fn subscribers_on_different_shards_hear_concurrent_publishers_in_one_order
     assert!(orders.iter().all(|order| *order == orders[0]), "two orders");
     for publisher in 0..PUBLISHERS {
         let prefix = format!("{publisher}-");
-        let own = orders[0].iter().filter(|data| data.as_str().unwrap().starts_with(&prefix));
-        assert!(own.is_sorted_by_key(|data| data.as_str()), "publisher {publisher} out of order");
+        let own = orders[0]
+            .iter()
+            .filter(|data| data.as_str().unwrap().starts_with(&prefix));
+        assert!(
+            own.is_sorted_by_key(|data| data.as_str()),
+            "publisher {publisher} out of order"
+        );
     }
 }
 
@@ -62,7 +67,13 @@ async fn a_batch_is_heard_in_its_own_order() {
         .map(|n| json!({ "name": "n", "channel": "a", "data": n.to_string() }))
         .collect();
     let body = json!({ "batch": batch });
-    assert_eq!(server.post("/apps/app-id/batch_events", &body.to_string()).await.json(), json!({}));
+    assert_eq!(
+        server
+            .post("/apps/app-id/batch_events", &body.to_string())
+            .await
+            .json(),
+        json!({})
+    );
     for number in 0..10 {
         assert_eq!(client.event("n").await["data"], number.to_string());
     }

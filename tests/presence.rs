@@ -24,7 +24,10 @@ async fn a_joiner_sees_everyone_itself_included() {
     assert_eq!(roster["presence"]["hash"]["1"], json!({ "name": "User 1" }));
     let added = first.event("pusher_internal:member_added").await;
     assert_eq!(added["channel"], ROOM);
-    assert_eq!(data(&added), json!({ "user_id": "2", "user_info": { "name": "User 2" } }));
+    assert_eq!(
+        data(&added),
+        json!({ "user_id": "2", "user_info": { "name": "User 2" } })
+    );
     second.nothing_before_pong().await;
 }
 
@@ -57,7 +60,9 @@ async fn unsubscribing_and_then_closing_removes_once() {
     member.join(ROOM, "2").await;
     watcher.event("pusher_internal:member_added").await;
     let channel = json!({ "channel": ROOM });
-    member.send(json!({ "event": "pusher:unsubscribe", "data": channel })).await;
+    member
+        .send(json!({ "event": "pusher:unsubscribe", "data": channel }))
+        .await;
     watcher.event("pusher_internal:member_removed").await;
     member.close().await;
     let mut last = server.client().await;
@@ -69,10 +74,17 @@ async fn unsubscribing_and_then_closing_removes_once() {
 async fn the_number_10_and_the_text_10_are_one_user() {
     let server = Server::start().await;
     let (mut number, mut text) = (server.client().await, server.client().await);
-    let answer = number.subscribe_signed(ROOM, Some(&json!({ "user_id": 10 }))).await;
+    let answer = number
+        .subscribe_signed(ROOM, Some(&json!({ "user_id": 10 })))
+        .await;
     let roster = &data(&answer)["presence"];
-    assert_eq!(roster, &json!({ "count": 1, "ids": ["10"], "hash": { "10": null } }));
-    let answer = text.subscribe_signed(ROOM, Some(&json!({ "user_id": "10" }))).await;
+    assert_eq!(
+        roster,
+        &json!({ "count": 1, "ids": ["10"], "hash": { "10": null } })
+    );
+    let answer = text
+        .subscribe_signed(ROOM, Some(&json!({ "user_id": "10" })))
+        .await;
     assert_eq!(data(&answer)["presence"]["count"], 1);
     number.nothing_before_pong().await;
 }
@@ -84,7 +96,10 @@ async fn the_first_connections_info_stays() {
     let info = |name: &str| json!({ "user_id": "1", "user_info": { "name": name } });
     first.subscribe_signed(ROOM, Some(&info("old"))).await;
     let answer = second.subscribe_signed(ROOM, Some(&info("new"))).await;
-    assert_eq!(data(&answer)["presence"]["hash"]["1"], json!({ "name": "old" }));
+    assert_eq!(
+        data(&answer)["presence"]["hash"]["1"],
+        json!({ "name": "old" })
+    );
 }
 
 #[tokio::test]
@@ -97,14 +112,24 @@ async fn a_full_channel_refuses_new_users_but_not_more_connections_of_its_own() 
         clients.push(client);
     }
     let mut third = server.client().await;
-    let answer = third.subscribe_signed(ROOM, Some(&json!({ "user_id": "3" }))).await;
+    let answer = third
+        .subscribe_signed(ROOM, Some(&json!({ "user_id": "3" })))
+        .await;
     assert_eq!(answer["event"], "pusher:subscription_error");
     assert_eq!(answer["data"]["type"], "LimitReached");
-    assert!(answer["data"]["error"].as_str().unwrap().contains("limits.presence_members"));
+    assert!(
+        answer["data"]["error"]
+            .as_str()
+            .unwrap()
+            .contains("limits.presence_members")
+    );
     // The refused one is not half inside.
     server.trigger(ROOM, "n", "1").await;
     third.nothing_before_pong().await;
-    let users = server.get("/apps/app-id/channels/presence-room.1/users", "").await.json();
+    let users = server
+        .get("/apps/app-id/channels/presence-room.1/users", "")
+        .await
+        .json();
     assert_eq!(users, json!({ "users": [{ "id": "1" }, { "id": "2" }] }));
 }
 
@@ -113,9 +138,18 @@ async fn bad_channel_data_is_refused_with_its_reason() {
     let server = Server::with("[limits]\npresence_info_bytes = 20").await;
     let mut client = server.client().await;
     let big = json!({ "user_id": "1", "user_info": "x".repeat(30) });
-    for channel_data in [json!({}), json!([]), json!({ "user_id": null }), json!({ "user_id": "" }), big] {
+    for channel_data in [
+        json!({}),
+        json!([]),
+        json!({ "user_id": null }),
+        json!({ "user_id": "" }),
+        big,
+    ] {
         let answer = client.subscribe_signed(ROOM, Some(&channel_data)).await;
-        assert_eq!(answer["event"], "pusher:subscription_error", "{channel_data}");
+        assert_eq!(
+            answer["event"], "pusher:subscription_error",
+            "{channel_data}"
+        );
     }
     let answer = client.subscribe_signed(ROOM, None).await;
     assert_eq!(answer["event"], "pusher:subscription_error");
@@ -155,9 +189,15 @@ async fn a_storm_of_joins_and_leaves_ends_with_the_truth_everywhere() {
     expected.dedup();
     // All have joined; those who left are missed one by one, down to the truth.
     let users = async || {
-        let users = server.get("/apps/app-id/channels/presence-room.1/users", "").await.json();
+        let users = server
+            .get("/apps/app-id/channels/presence-room.1/users", "")
+            .await
+            .json();
         let users = users["users"].as_array().unwrap().clone();
-        users.iter().map(|user| text_of(&user["id"])).collect::<Vec<_>>()
+        users
+            .iter()
+            .map(|user| text_of(&user["id"]))
+            .collect::<Vec<_>>()
     };
     while users().await != expected {}
     // What the watcher was told until then, added up, must come to the same.

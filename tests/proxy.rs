@@ -14,7 +14,16 @@ async fn everything_is_served_below_the_prefix_and_signed_with_it_or_without() {
     for signed_path in ["/apps/app-id/events", "/rt/apps/app-id/events"] {
         let query = sign("POST", signed_path, "", body.as_bytes());
         let url = server.url(&format!("/rt/apps/app-id/events?{query}"));
-        let answer = Answer::of(server.http.post(url).body(body.clone()).send().await.unwrap()).await;
+        let answer = Answer::of(
+            server
+                .http
+                .post(url)
+                .body(body.clone())
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         client.event("n").await;
     }
@@ -32,17 +41,34 @@ async fn a_preflight_is_answered_for_allowed_origins_only() {
     .await;
     let ask = async |origin: &str| {
         let url = server.url("/api/broadcasting/auth");
-        let request = server.http.request(reqwest::Method::OPTIONS, url).header("origin", origin);
+        let request = server
+            .http
+            .request(reqwest::Method::OPTIONS, url)
+            .header("origin", origin);
         let request = request
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "authorization,content-type");
+            .header(
+                "access-control-request-headers",
+                "authorization,content-type",
+            );
         request.send().await.unwrap()
     };
     let yes = ask("https://shop.example").await;
     assert_eq!(yes.status(), 204);
-    assert_eq!(yes.headers()["access-control-allow-origin"], "https://shop.example");
-    assert_eq!(yes.headers()["access-control-allow-headers"], "authorization,content-type");
-    assert!(yes.headers()["access-control-allow-methods"].to_str().unwrap().contains("POST"));
+    assert_eq!(
+        yes.headers()["access-control-allow-origin"],
+        "https://shop.example"
+    );
+    assert_eq!(
+        yes.headers()["access-control-allow-headers"],
+        "authorization,content-type"
+    );
+    assert!(
+        yes.headers()["access-control-allow-methods"]
+            .to_str()
+            .unwrap()
+            .contains("POST")
+    );
     let no = ask("https://evil.example").await;
     assert_eq!(no.status(), 403);
     assert!(no.headers().get("access-control-allow-origin").is_none());
@@ -52,7 +78,14 @@ async fn a_preflight_is_answered_for_allowed_origins_only() {
 async fn an_answer_may_be_read_by_the_page_even_when_it_is_a_refusal() {
     let server = Server::start().await;
     let request = server.http.post(server.url("/api/broadcasting/auth"));
-    let answer = request.header("origin", "https://any.example").send().await.unwrap();
+    let answer = request
+        .header("origin", "https://any.example")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 401);
-    assert_eq!(answer.headers()["access-control-allow-origin"], "https://any.example");
+    assert_eq!(
+        answer.headers()["access-control-allow-origin"],
+        "https://any.example"
+    );
 }

@@ -24,7 +24,10 @@ async fn an_event_for_several_channels_reaches_each_once() {
     for channel in ["a", "b"] {
         let event = client.event("n").await;
         assert_eq!(event["channel"], channel);
-        assert_eq!(event["data"], r#"{"x":[1,"é"]}"#, "data that is no string is sent as its JSON");
+        assert_eq!(
+            event["data"], r#"{"x":[1,"é"]}"#,
+            "data that is no string is sent as its JSON"
+        );
     }
     client.nothing_before_pong().await;
 }
@@ -51,8 +54,14 @@ async fn info_is_answered_per_channel_and_left_out_where_it_does_not_apply() {
         { "name": "n", "data": "1", "channel": "b", "info": "subscription_count" },
         { "name": "n", "data": "1", "channel": "b" },
     ]});
-    let answer = server.post("/apps/app-id/batch_events", &batch.to_string()).await.json();
-    assert_eq!(answer, json!({ "batch": [{ "subscription_count": 1 }, {}] }));
+    let answer = server
+        .post("/apps/app-id/batch_events", &batch.to_string())
+        .await
+        .json();
+    assert_eq!(
+        answer,
+        json!({ "batch": [{ "subscription_count": 1 }, {}] })
+    );
 }
 
 #[tokio::test]
@@ -66,15 +75,32 @@ async fn a_request_is_refused_unless_this_app_signed_exactly_it_just_now() {
     };
     let good = sign("POST", EVENTS, "", body.as_bytes());
     assert_eq!(call(good.clone(), body.clone()).await.status, 200);
-    let request = ApiRequest { method: "POST", path: EVENTS, query: "", body: body.as_bytes() };
+    let request = ApiRequest {
+        method: "POST",
+        path: EVENTS,
+        query: "",
+        body: body.as_bytes(),
+    };
     let old = request.sign("app-key", "app-secret", unix_s() - 700);
     let cases = [
         (String::new(), "auth_key"),
-        (good.replace("auth_key=app-key", "auth_key=other"), "auth_key"),
-        (good.replace("auth_version=1.0", "auth_version=2.0"), "Version"),
+        (
+            good.replace("auth_key=app-key", "auth_key=other"),
+            "auth_key",
+        ),
+        (
+            good.replace("auth_version=1.0", "auth_version=2.0"),
+            "Version",
+        ),
         (old, "Timestamp"),
-        (request.sign("app-key", "wrong", unix_s()), "Invalid signature"),
-        (sign("POST", "/apps/other/events", "", body.as_bytes()), "Invalid signature"),
+        (
+            request.sign("app-key", "wrong", unix_s()),
+            "Invalid signature",
+        ),
+        (
+            sign("POST", "/apps/other/events", "", body.as_bytes()),
+            "Invalid signature",
+        ),
         (sign("POST", EVENTS, "", b"another body"), "body_md5"),
     ];
     for (query, problem) in cases {
@@ -99,10 +125,26 @@ async fn bad_bodies_are_told_what_is_wrong() {
         (r#"{"name":"n","data":"1"}"#, 400, "channels"),
         (r#"{"name":"n","data":"1","channels":[]}"#, 400, "channels"),
         (r#"{"name":"n","data":"1","channel":"a b"}"#, 400, "a b"),
-        (r#"{"name":"n","data":"1","channels":["a","b","c"]}"#, 400, "limits.channels_per_event"),
-        (r#"{"name":"pusher:x","data":"1","channel":"a"}"#, 400, "pusher:x"),
-        (r#"{"name":"n","data":"1","channel":"a","socket_id":"x"}"#, 400, "socket_id"),
-        (r#"{"name":"n","data":"1","channel":"a","info":"nonsense"}"#, 400, "nonsense"),
+        (
+            r#"{"name":"n","data":"1","channels":["a","b","c"]}"#,
+            400,
+            "limits.channels_per_event",
+        ),
+        (
+            r#"{"name":"pusher:x","data":"1","channel":"a"}"#,
+            400,
+            "pusher:x",
+        ),
+        (
+            r#"{"name":"n","data":"1","channel":"a","socket_id":"x"}"#,
+            400,
+            "socket_id",
+        ),
+        (
+            r#"{"name":"n","data":"1","channel":"a","info":"nonsense"}"#,
+            400,
+            "nonsense",
+        ),
     ];
     for (body, status, problem) in cases {
         let answer = server.post(EVENTS, body).await;
@@ -141,13 +183,18 @@ async fn a_bad_event_in_a_batch_publishes_none_of_it() {
         { "name": "n", "data": "1", "channel": "a" },
         { "name": "n", "data": "1", "channel": "b/d" },
     ]});
-    let answer = server.post("/apps/app-id/batch_events", &batch.to_string()).await;
+    let answer = server
+        .post("/apps/app-id/batch_events", &batch.to_string())
+        .await;
     assert_eq!(answer.status, 400);
     assert!(answer.text.contains("b/d"), "{}", answer.text);
     client.nothing_before_pong().await;
     let eleven = vec![json!({ "name": "n", "data": "1", "channel": "a" }); 11];
     let answer = server
-        .post("/apps/app-id/batch_events", &json!({ "batch": eleven }).to_string())
+        .post(
+            "/apps/app-id/batch_events",
+            &json!({ "batch": eleven }).to_string(),
+        )
         .await;
     assert_eq!(answer.status, 400);
     assert!(answer.text.contains("Batch too large"), "{}", answer.text);
@@ -195,11 +242,21 @@ async fn channels_are_listed_while_somebody_is_there() {
     two.join("presence-x", "2").await;
     let all = server.get(channels, "").await.json();
     assert_eq!(all, json!({ "channels": { "a": {}, "presence-x": {} } }));
-    let some = server.get(channels, "filter_by_prefix=presence-&info=user_count").await.json();
-    assert_eq!(some, json!({ "channels": { "presence-x": { "user_count": 2 } } }));
+    let some = server
+        .get(channels, "filter_by_prefix=presence-&info=user_count")
+        .await
+        .json();
+    assert_eq!(
+        some,
+        json!({ "channels": { "presence-x": { "user_count": 2 } } })
+    );
     let refused = server.get(channels, "info=user_count").await;
     assert_eq!(refused.status, 400);
-    assert!(refused.text.contains("filter_by_prefix beginning with presence-"));
+    assert!(
+        refused
+            .text
+            .contains("filter_by_prefix beginning with presence-")
+    );
     one.close().await;
     two.close().await;
     while server.get(channels, "").await.text != r#"{"channels":{}}"# {}
@@ -213,12 +270,30 @@ async fn one_channel_says_whether_it_is_occupied() {
     let one = server.get("/apps/app-id/channels/nobody", "").await.json();
     assert_eq!(one, json!({ "occupied": false }));
     let path = "/apps/app-id/channels/presence-x,y;z";
-    let one = server.get(path, "info=user_count,subscription_count").await.json();
-    assert_eq!(one, json!({ "occupied": true, "user_count": 1, "subscription_count": 1 }));
+    let one = server
+        .get(path, "info=user_count,subscription_count")
+        .await
+        .json();
+    assert_eq!(
+        one,
+        json!({ "occupied": true, "user_count": 1, "subscription_count": 1 })
+    );
     let escaped = "/apps/app-id/channels/presence-x%2Cy%3Bz";
-    assert_eq!(server.get(escaped, "").await.json(), json!({ "occupied": true }));
-    assert_eq!(server.get("/apps/app-id/channels/a", "info=user_count").await.status, 400);
-    assert_eq!(server.get("/apps/app-id/channels/a", "x=y").await.status, 400);
+    assert_eq!(
+        server.get(escaped, "").await.json(),
+        json!({ "occupied": true })
+    );
+    assert_eq!(
+        server
+            .get("/apps/app-id/channels/a", "info=user_count")
+            .await
+            .status,
+        400
+    );
+    assert_eq!(
+        server.get("/apps/app-id/channels/a", "x=y").await.status,
+        400
+    );
 }
 
 #[tokio::test]
@@ -233,7 +308,10 @@ async fn users_are_distinct_and_only_of_presence_channels() {
     let (mut one, mut two) = (server.client().await, server.client().await);
     one.join("presence-x", "7").await;
     two.join("presence-x", "7").await;
-    assert_eq!(users("presence-x").await.json(), json!({ "users": [{ "id": "7" }] }));
+    assert_eq!(
+        users("presence-x").await.json(),
+        json!({ "users": [{ "id": "7" }] })
+    );
 }
 
 #[tokio::test]
@@ -242,7 +320,10 @@ async fn unknown_apps_paths_and_methods_are_told_apart() {
         "[[apps]]\nid = \"app-id\"\nkey = \"app-key\"\nsecret = \"app-secret\"\nenabled = false",
     )
     .await;
-    assert_eq!(server.post("/apps/nobody/events", &event("a")).await.status, 404);
+    assert_eq!(
+        server.post("/apps/nobody/events", &event("a")).await.status,
+        404
+    );
     assert_eq!(server.post(EVENTS, &event("a")).await.status, 403);
     assert_eq!(server.get("/nowhere", "").await.status, 404);
     assert_eq!(server.get(EVENTS, "").await.status, 405);
@@ -263,7 +344,12 @@ async fn above_the_rate_the_answer_is_429_and_says_when_to_come_back() {
     }
     let refused = refused.expect("20 at once are too many for 2 a second");
     assert_eq!(refused.headers()["retry-after"], "1");
-    assert!(Answer::of(refused).await.text.contains("limits.api_requests_per_s"));
+    assert!(
+        Answer::of(refused)
+            .await
+            .text
+            .contains("limits.api_requests_per_s")
+    );
 }
 
 #[tokio::test]

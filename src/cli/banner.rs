@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::auth::KeySource;
 use crate::config::Config;
 
 /// The banner of a server that listens on `address`, which knows the port where the configuration says 0.
@@ -33,7 +34,7 @@ pub(super) fn text(config: &Config, address: SocketAddr) -> String {
         options.push(format!("wsPath: '{prefix}'"));
     }
     let auth = &config.auth;
-    if auth.jwt_secret.is_some() || auth.jwt_public_key.is_some() || auth.jwks_url.is_some() {
+    if !matches!(auth.settings.key, KeySource::None) {
         let path = format!(":{port}{prefix}/api/broadcasting/auth");
         options.push(format!("authEndpoint: {}", host.url(scheme, &path)));
         options.push("bearerToken: token".to_owned());

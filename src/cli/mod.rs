@@ -43,6 +43,9 @@ enum Command {
 enum CommandError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What `gema check` was asked to find out.
+    #[error(transparent)]
+    Checked(ConfigError),
     #[error(transparent)]
     Logging(#[from] LoggingError),
     #[error("the runtime does not start: {0}")]
@@ -75,7 +78,8 @@ impl CommandError {
     fn exit_code(&self) -> ExitCode {
         match self {
             CommandError::Config(_) | CommandError::Logging(_) => ExitCode::from(2),
-            CommandError::Runtime(_)
+            CommandError::Checked(_)
+            | CommandError::Runtime(_)
             | CommandError::Signals(_)
             | CommandError::Address(_)
             | CommandError::Server(_) => ExitCode::from(1),

@@ -10,6 +10,7 @@ use super::error::{ConfigError, Problem, Why};
 use super::layers::Places;
 use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawServer};
 use super::{Auth, Config, Limits, Server, rules};
+use crate::auth::{AuthSettings, KeySource};
 
 /// The longest wait that can be configured, a day: long enough for anybody, and far from any overflow.
 const LONGEST_S: u64 = 86_400;
@@ -186,20 +187,38 @@ impl Check<'_> {
         if let (Some((other, _)), Some((second, _))) = (set.next(), set.next()) {
             self.refuse(format!("auth.{second}"), Why::SecondTokenKey { other });
         }
-        Auth {
-            jwt_secret: text(&raw.jwt_secret),
-            jwt_public_key: path(&raw.jwt_public_key),
-            jwks_url: self.url("auth.jwks_url", &raw.jwks_url),
-            jwt_issuer: text(&raw.jwt_issuer),
-            jwt_audience: text(&raw.jwt_audience),
+        let settings = AuthSettings {
+            key: self.token_key(raw),
+            issuer: text(&raw.jwt_issuer),
+            audience: text(&raw.jwt_audience),
             claim_user: self.required("auth.claim_user", Some(&raw.claim_user)),
             claim_name: self.required("auth.claim_name", Some(&raw.claim_name)),
             claim_roles: self.required("auth.claim_roles", Some(&raw.claim_roles)),
             user_info: raw.user_info.clone(),
-            app: self.signing_app(&raw.app, apps),
-            channels: rules::rules(self, &raw.channels),
+            rules: rules::rules(self, &raw.channels),
             guards: rules::guards(self, &raw.guards),
+        };
+        Auth {
+            settings,
+            app: self.signing_app(&raw.app, apps),
         }
+    }
+
+    /// What tokens are checked with: the one setting of three that is there.
+    fn token_key(&mut self, raw: &RawAuth) -> KeySource {
+        if let Some(secret) = text(&raw.jwt_secret) {
+            return KeySource::Secret(secret);
+        }
+        if let Some(path) = path(&raw.jwt_public_key) {
+            let pem = std::fs::read(&path).unwrap_or_else(|error| {
+                let reason = error.to_string();
+                self.refuse("auth.jwt_public_key", Why::Unreadable { reason });
+                Vec::new()
+            });
+            return KeySource::PublicKeyPem { path, pem };
+        }
+        self.url("auth.jwks_url", &raw.jwks_url)
+            .map_or(KeySource::None, KeySource::Jwks)
     }
 
     fn url(&mut self, path: &str, given: &str) -> Option<String> {
@@ -274,9 +293,9 @@ mod tests {
         assert!(config.server.shard_count() >= 1);
         assert_eq!(config.apps[0].key, "app-key");
         assert_eq!(config.auth.app, "app-id");
-        assert_eq!(config.auth.jwt_secret, None);
-        assert_eq!(config.auth.channels.len(), 5);
-        assert_eq!(config.auth.guards, []);
+        assert!(matches!(config.auth.settings.key, KeySource::None));
+        assert_eq!(config.auth.settings.rules.len(), 5);
+        assert_eq!(config.auth.settings.guards, []);
     }
 
     #[test]
@@ -365,6 +384,10 @@ mod tests {
             complaint("[auth]\njwks_url = 'https://a.b/keys'\njwt_secret = 'c'"),
             "config:2:12: auth.jwks_url is set, and jwt_secret is too; tokens are checked with one of \
              jwt_secret, jwt_public_key and jwks_url"
+        );
+        assert_eq!(
+            complaint("auth.jwt_public_key = '/no/such.pem'"),
+            "config:1:23: auth.jwt_public_key cannot be read: No such file or directory (os error 2)"
         );
         assert_eq!(
             complaint("auth.jwks_url = 'login.example.com'"),

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::apps::OriginPatternError;
+use crate::auth::PatternError;
 
 /// Why a configuration was refused: everything that was found wrong at once, so that one look at it is enough.
 #[derive(Debug, PartialEq, Eq)]
@@ -148,14 +149,10 @@ pub enum Why {
     NotAUrl { given: String },
     #[error("is \"{given}\", which is not the id of an app")]
     NoSuchApp { given: String },
-    #[error("is \"{given}\", where a {{ or }} has no partner")]
-    UnclosedCapture { given: String },
-    #[error("is \"{given}\", where a capture has no name between {{ and }}")]
-    UnnamedCapture { given: String },
-    #[error("is \"{given}\", which captures {{{name}}} twice")]
-    RepeatedCapture { given: String, name: String },
-    #[error("names {{{name}}}, which \"{channel}\" does not capture")]
-    UnknownCapture { name: String, channel: String },
+    #[error("cannot be read: {reason}")]
+    Unreadable { reason: String },
+    #[error("cannot be used: {0}")]
+    Pattern(#[from] PatternError),
     #[error(
         "is still the development secret \"app-secret\", with which gema listens on loopback only and not on {host}; \
          set secret under [[apps]] in a file or {variable} in the environment"

@@ -10,7 +10,6 @@ mod raw;
 mod rules;
 mod variables;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -18,6 +17,7 @@ use ipnet::IpNet;
 use toml::Value;
 
 use crate::apps::App;
+use crate::auth::AuthSettings;
 pub use error::{ConfigError, Place, Problem, Why};
 use layers::{Layers, Places, Slot};
 use raw::Raw;
@@ -95,55 +95,13 @@ pub struct Limits {
     pub api_requests_per_s: u32,
 }
 
-/// `[auth]`; of `jwt_secret`, `jwt_public_key` and `jwks_url` at most one is set.
+/// `[auth]`, with the public key's file read.
 #[derive(Clone)]
 pub struct Auth {
-    /// Secret of HS256 tokens.
-    pub jwt_secret: Option<String>,
-    /// PEM file with the public key of RS256, ES256 or EdDSA tokens.
-    pub jwt_public_key: Option<PathBuf>,
-    /// http:// or https:// address of a key set (RFC 7517).
-    pub jwks_url: Option<String>,
-    /// What `iss` must be.
-    pub jwt_issuer: Option<String>,
-    /// What `aud` must be or hold.
-    pub jwt_audience: Option<String>,
-    /// The claim with the user's id.
-    pub claim_user: String,
-    /// The claim with the user's name.
-    pub claim_name: String,
-    /// The claim with the user's roles.
-    pub claim_roles: String,
-    /// The claims members of a presence channel see of each other.
-    pub user_info: Vec<String>,
+    /// What the authorizer goes by.
+    pub settings: AuthSettings,
     /// The id of the app whose secret signs; always one of the configured apps.
     pub app: String,
-    /// Who may subscribe to channels that need a signature; the first that fits decides.
-    pub channels: Vec<Rule>,
-    /// Public channels that are not for everyone.
-    pub guards: Vec<Guard>,
-}
-
-/// `[[auth.channels]]`: all its conditions have to hold. One without any lets in every valid token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// A channel's full name, where `{x}` captures a segment; braces pair up and names differ.
-    pub channel: String,
-    /// Who the user must be; names only what `channel` captures.
-    pub user: Option<String>,
-    /// Roles of which the user must have one; empty = no condition.
-    pub roles: Vec<String>,
-    /// Claims and what each must equal or hold; the values name only what `channel` captures.
-    pub claim: BTreeMap<String, String>,
-}
-
-/// `[[auth.guards]]`: the connection must have signed in, and hold one of the roles if any are named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
-    /// A channel's full name, where `{x}` stands for any segment.
-    pub channel: String,
-    /// Roles of which the user must have one; empty = signed in is enough.
-    pub roles: Vec<String>,
 }
 
 /// Where to read a configuration from; the default is nowhere, which gives the embedded defaults.
@@ -206,23 +164,14 @@ impl Server {
     }
 }
 
-/// Shows everything but the secret, so a configuration may be logged.
+/// Shows no secret, so a configuration may be logged.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auth")
-            .field("jwt_secret", &self.jwt_secret.as_ref().map(|_| "***"))
-            .field("jwt_public_key", &self.jwt_public_key)
-            .field("jwks_url", &self.jwks_url)
-            .field("jwt_issuer", &self.jwt_issuer)
-            .field("jwt_audience", &self.jwt_audience)
-            .field("claim_user", &self.claim_user)
-            .field("claim_name", &self.claim_name)
-            .field("claim_roles", &self.claim_roles)
-            .field("user_info", &self.user_info)
             .field("app", &self.app)
-            .field("channels", &self.channels)
-            .field("guards", &self.guards)
-            .finish()
+            .field("rules", &self.settings.rules)
+            .field("guards", &self.settings.guards)
+            .finish_non_exhaustive()
     }
 }
 
@@ -351,7 +300,7 @@ mod tests {
         assert!(shown.contains("encryption_master_key = \"\""), "{shown}");
         let again = Config::from_toml(&shown).unwrap();
         assert_eq!(again.server.port, 7000);
-        assert_eq!(again.auth.channels.len(), 5);
-        assert_eq!(again.auth.guards.len(), 1);
+        assert_eq!(again.auth.settings.rules.len(), 5);
+        assert_eq!(again.auth.settings.guards.len(), 1);
     }
 }

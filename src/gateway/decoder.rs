@@ -90,9 +90,10 @@ impl Decoder {
                 ),
             ),
             Error::Utf8(_) => (Code::InvalidPayload, "Message is not UTF-8".into()),
-            Error::Protocol(ProtocolError::UnmaskedFrameFromClient) => {
-                (Code::ProtocolError, "Frames of a client must be masked".into())
-            }
+            Error::Protocol(ProtocolError::UnmaskedFrameFromClient) => (
+                Code::ProtocolError,
+                "Frames of a client must be masked".into(),
+            ),
             error => (Code::ProtocolError, error.to_string()),
         };
         Violation { code, text }
@@ -159,11 +160,18 @@ mod tests {
 
     #[test]
     fn messages_arrive_whole_however_the_bytes_are_cut() {
-        let bytes = [masked(0x81, b"one"), masked(0x01, b"tw"), masked(0x80, b"o")].concat();
+        let bytes = [
+            masked(0x81, b"one"),
+            masked(0x01, b"tw"),
+            masked(0x80, b"o"),
+        ]
+        .concat();
         for cut in 0..bytes.len() {
             let (mut decoder, mut replies, mut texts) = (Decoder::new(1000), vec![], vec![]);
             for mut part in [&bytes[..cut], &bytes[cut..]] {
-                while let Some(Incoming::Text(text)) = decoder.next(&mut part, &mut replies).unwrap() {
+                while let Some(Incoming::Text(text)) =
+                    decoder.next(&mut part, &mut replies).unwrap()
+                {
                     texts.push(text.to_string());
                 }
             }

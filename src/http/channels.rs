@@ -20,13 +20,15 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     let get = warp::get().and(warp::ext::get::<Call>()).and(shared);
     let all = warp::path!("apps" / String / "channels")
         .and(get.clone())
-        .and_then(|app: String, call: Call, context: Arc<Context>| async move {
-            let result = async {
-                let signed = check(&context, &app, &call)?;
-                list(&context, &signed).await
-            };
-            Ok::<_, Rejection>(answer(result.await))
-        });
+        .and_then(
+            |app: String, call: Call, context: Arc<Context>| async move {
+                let result = async {
+                    let signed = check(&context, &app, &call)?;
+                    list(&context, &signed).await
+                };
+                Ok::<_, Rejection>(answer(result.await))
+            },
+        );
     let one = warp::path!("apps" / String / "channels" / String)
         .and(get.clone())
         .and_then(

@@ -17,20 +17,21 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         let body = serde_json::json!({ "status": "up", "version": VERSION });
         json(StatusCode::OK, &body)
     });
-    let ready = warp::path!("ready")
-        .and(get)
-        .and(shared)
-        .map(|context: Arc<Context>| match context.draining() {
-            false => {
-                let body = serde_json::json!({ "status": "ready", "version": VERSION });
-                json(StatusCode::OK, &body)
-            }
-            true => {
-                let reason = "draining: the server is shutting down";
-                let body = serde_json::json!({ "success": false, "error": reason });
-                json(StatusCode::SERVICE_UNAVAILABLE, &body)
-            }
-        });
+    let ready =
+        warp::path!("ready")
+            .and(get)
+            .and(shared)
+            .map(|context: Arc<Context>| match context.draining() {
+                false => {
+                    let body = serde_json::json!({ "status": "ready", "version": VERSION });
+                    json(StatusCode::OK, &body)
+                }
+                true => {
+                    let reason = "draining: the server is shutting down";
+                    let body = serde_json::json!({ "success": false, "error": reason });
+                    json(StatusCode::SERVICE_UNAVAILABLE, &body)
+                }
+            });
     let landing = warp::path::end().and(get).map(|| {
         format!("gema {VERSION}, a broadcast server that speaks the Pusher protocol.\n")
             .into_response()

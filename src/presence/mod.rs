@@ -88,8 +88,7 @@ impl Presence {
         let ack = server::presence_succeeded(channel, roster);
         self.hub.subscribe(connection, topic, ack).await;
         if !known {
-            let added =
-                server::member_added(channel, &member.user_id, member.user_info.as_deref());
+            let added = server::member_added(channel, &member.user_id, member.user_info.as_deref());
             self.hub.publish(topic, &added, Some(socket)).await;
         }
         Ok(())

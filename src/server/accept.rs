@@ -131,9 +131,8 @@ where
     S::Future: Send,
 {
     let mut stopped = surroundings.stopped.clone();
-    let answer = service_fn(move |request| {
-        answer(request, peer, surroundings.clone(), service.clone())
-    });
+    let answer =
+        service_fn(move |request| answer(request, peer, surroundings.clone(), service.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
@@ -185,9 +184,7 @@ where
         Some(uri) => *request.uri_mut() = uri,
         None => {
             let message = "Bad request: the target is not a path";
-            return Ok(
-                warp::reply::with_status(message, StatusCode::BAD_REQUEST).into_response()
-            );
+            return Ok(warp::reply::with_status(message, StatusCode::BAD_REQUEST).into_response());
         }
     }
     request.extensions_mut().insert(call);
@@ -221,7 +218,10 @@ mod tests {
     #[test]
     fn a_prefix_is_taken_off_whole_segments_only() {
         let strip = |uri: &str| without_prefix(&uri.parse().unwrap(), "/rt").map(|u| u.to_string());
-        assert_eq!(strip("/rt/app/k?protocol=7").as_deref(), Some("/app/k?protocol=7"));
+        assert_eq!(
+            strip("/rt/app/k?protocol=7").as_deref(),
+            Some("/app/k?protocol=7")
+        );
         assert_eq!(strip("/rt").as_deref(), Some("/"));
         assert_eq!(strip("/rtx/app").as_deref(), Some("/rtx/app"));
         assert_eq!(strip("/app/k").as_deref(), Some("/app/k"));

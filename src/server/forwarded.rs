@@ -27,9 +27,10 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
 
 /// An address with or without a port: `203.0.113.7`, `203.0.113.7:80`, `2001:db8::1`, `[2001:db8::1]:80`.
 fn address(hop: &str) -> Option<IpAddr> {
-    let address = hop
-        .parse()
-        .or_else(|_| hop.parse().map(|with_port: std::net::SocketAddr| with_port.ip()));
+    let address = hop.parse().or_else(|_| {
+        hop.parse()
+            .map(|with_port: std::net::SocketAddr| with_port.ip())
+    });
     address.ok().map(|address: IpAddr| address.to_canonical())
 }
 
@@ -53,9 +54,18 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_names_its_client() {
-        assert_eq!(seen("10.0.0.1", &["203.0.113.7"], &["10.0.0.0/8"]), "203.0.113.7");
-        assert_eq!(seen("::ffff:10.0.0.1", &["203.0.113.7:99"], &["10.0.0.0/8"]), "203.0.113.7");
-        assert_eq!(seen("10.0.0.1", &["[2001:db8::1]:80"], &["10.0.0.0/8"]), "2001:db8::1");
+        assert_eq!(
+            seen("10.0.0.1", &["203.0.113.7"], &["10.0.0.0/8"]),
+            "203.0.113.7"
+        );
+        assert_eq!(
+            seen("::ffff:10.0.0.1", &["203.0.113.7:99"], &["10.0.0.0/8"]),
+            "203.0.113.7"
+        );
+        assert_eq!(
+            seen("10.0.0.1", &["[2001:db8::1]:80"], &["10.0.0.0/8"]),
+            "2001:db8::1"
+        );
     }
 
     #[test]

@@ -17,9 +17,29 @@ use crate::config::{Config, Server};
 /// `net.core.somaxconn`. A reconnect storm does not fit into the usual 128.
 const BACKLOG: i32 = 4096;
 
-/// Opens the socket at `server.host` and `server.port`; port 0 takes a free one.
-/// Must be called inside a tokio runtime.
-pub fn bind(config: &Config) -> Result<TcpListener, ServerError> {
+/// A socket that accepts connections in the kernel already, and what it takes to speak TLS on them.
+pub struct Listener {
+    pub(super) tcp: TcpListener,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Where it listens: the port is the real one, if 0 was asked for.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// Reads the certificate, if there is one, and opens the socket at `server.host` and `server.port`; port 0
+/// takes a free one. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// The setting that cannot be used.
+pub fn bind(config: &Config) -> Result<Listener, ServerError> {
+    let tls = tls(&config.server)?;
     let Server { host, port, .. } = &config.server;
     let failed = |source| ServerError::Bind {
         address: format!("{host}:{port}"),
@@ -28,7 +48,7 @@ pub fn bind(config: &Config) -> Result<TcpListener, ServerError> {
     let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
     for address in (host.as_str(), *port).to_socket_addrs().map_err(failed)? {
         match listen(address) {
-            Ok(listener) => return Ok(listener),
+            Ok(tcp) => return Ok(Listener { tcp, tls }),
             Err(error) => last = error,
         }
     }
@@ -50,7 +70,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// The acceptor for `server.tls_cert` and `server.tls_key`, or none when they are empty.
-pub(super) fn tls(server: &Server) -> Result<Option<TlsAcceptor>, ServerError> {
+fn tls(server: &Server) -> Result<Option<TlsAcceptor>, ServerError> {
     let (Some(cert_path), Some(key_path)) = (&server.tls_cert, &server.tls_key) else {
         return Ok(None);
     };

@@ -21,13 +21,12 @@ use std::time::Duration;
 use gema_protocol::code::Code;
 use gema_protocol::liveness::Liveness;
 use gema_protocol::session::Policy;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info};
 
-pub use self::listen::bind;
+pub use self::listen::{Listener, bind};
 
 use self::accept::Acceptor;
 use crate::apps::{App, Apps};
@@ -88,16 +87,15 @@ impl ServerError {
 /// Serves on `listener` until `shutdown` resolves, then drains: `/ready` says no, nobody new gets in, and
 /// connections are closed with 4200 one after the other over `server.shutdown_grace_s`.
 pub async fn run(
-    listener: TcpListener,
+    listener: Listener,
     config: Config,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
-    let tls = listen::tls(&config.server)?;
     let mut engine = JoinSet::new();
     // Below 2^32, as the ids of pusher.com; two nodes of a cluster differ with near certainty.
     let node = u64::from(getrandom::u32()?);
     let settings = Settings {
-        shards: config.server.shards,
+        shards: config.server.shard_count(),
         outbox_bytes: config.limits.outbox_bytes,
         liveness: Liveness {
             activity_timeout_ms: config.limits.activity_timeout_s * 1000,
@@ -109,8 +107,8 @@ pub async fn run(
     let (context, mut empty) = context(&config, &hub)?;
 
     let (stop, stopped) = watch::channel(false);
-    let acceptor = Acceptor::new(&config, context.clone(), tls, stopped);
-    let mut accepting = tokio::spawn(acceptor.run(listener));
+    let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped);
+    let mut accepting = tokio::spawn(acceptor.run(listener.tcp));
 
     tokio::select! {
         () = shutdown => {}
@@ -147,7 +145,7 @@ fn context(
     let limits = &config.limits;
     let apps = Arc::new(Apps::new(config.apps.clone()));
     let presence = Arc::new(Presence::new(hub.clone(), limits.presence_members));
-    let authorizer = Arc::new(Authorizer::new(crate::auth::AuthSettings{})?);
+    let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
     let (admission, empty) = Admission::new(limits, apps.iter());
     let policies = apps.iter().map(|app| {
         let policy = Policy {
@@ -191,11 +189,8 @@ fn context(
     Ok((Arc::new(context), empty))
 }
 
-/// The app that `auth.app` names, or the first.
+/// The app that `auth.app` names, unless it is disabled.
 fn signing_app(config: &Config, apps: &Apps) -> Option<Arc<App>> {
-    let app = match config.auth.app.as_str() {
-        "" => apps.first(),
-        id => apps.by_id(id),
-    };
+    let app = apps.by_id(&config.auth.app);
     app.filter(|app| app.enabled).cloned()
 }

@@ -125,15 +125,20 @@ impl Client {
 
     /// Joins a presence channel as this user.
     pub async fn join(&mut self, channel: &str, user_id: &str) -> Value {
-        let member = json!({ "user_id": user_id, "user_info": { "name": format!("User {user_id}") } });
+        let member =
+            json!({ "user_id": user_id, "user_info": { "name": format!("User {user_id}") } });
         let answer = self.subscribe_signed(channel, Some(&member)).await;
-        assert_eq!(answer["event"], "pusher_internal:subscription_succeeded", "{answer}");
+        assert_eq!(
+            answer["event"], "pusher_internal:subscription_succeeded",
+            "{answer}"
+        );
         data(&answer)
     }
 
     /// Proves that nothing was due before: the answer to a ping is the next event.
     pub async fn nothing_before_pong(&mut self) {
-        self.send(json!({ "event": "pusher:ping", "data": {} })).await;
+        self.send(json!({ "event": "pusher:ping", "data": {} }))
+            .await;
         self.event("pusher:pong").await;
     }
 
@@ -145,7 +150,11 @@ impl Client {
     /// The closing handshake, begun by the client.
     pub async fn close(mut self) {
         self.stream.close(None).await.expect("closed");
-        while timeout(DEADLINE, self.stream.next()).await.expect("an end").is_some() {}
+        while timeout(DEADLINE, self.stream.next())
+            .await
+            .expect("an end")
+            .is_some()
+        {}
     }
 }
 
@@ -219,7 +228,12 @@ impl Raw {
             }
         }
         frame.extend(mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         frame
     }
 }

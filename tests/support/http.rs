@@ -63,6 +63,11 @@ impl Server {
 
 /// The whole query of a call signed as the default app, `query` included.
 pub fn sign(method: &str, path: &str, query: &str, body: &[u8]) -> String {
-    let request = ApiRequest { method, path, query, body };
+    let request = ApiRequest {
+        method,
+        path,
+        query,
+        body,
+    };
     request.sign("app-key", "app-secret", unix_s())
 }

@@ -66,10 +66,7 @@ impl Connection {
             Action::Publish { channel, frame } => {
                 let topic = self.topic(channel);
                 let socket = self.session.socket();
-                self.gateway
-                    .hub
-                    .publish(&topic, &frame, Some(socket))
-                    .await;
+                self.gateway.hub.publish(&topic, &frame, Some(socket)).await;
             }
         }
     }

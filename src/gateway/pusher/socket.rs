@@ -50,7 +50,13 @@ pub async fn serve(gateway: Arc<Gateway>, handshake: Handshake, upgraded: Upgrad
         Ok(parts) => {
             let link = Arc::new(Link::tcp(parts.io.into_inner()));
             let source = Source::Tcp(link.clone());
-            tokio::spawn(begin(gateway, accepted, link, source, parts.read_buf.into()));
+            tokio::spawn(begin(
+                gateway,
+                accepted,
+                link,
+                source,
+                parts.read_buf.into(),
+            ));
             return;
         }
         Err(upgraded) => upgraded,
@@ -60,7 +66,13 @@ pub async fn serve(gateway: Arc<Gateway>, handshake: Handshake, upgraded: Upgrad
         let link = Arc::new(Link::door());
         tokio::spawn(write_out(link.clone(), write));
         let source = Source::Tls(Box::new(read));
-        tokio::spawn(begin(gateway, accepted, link, source, parts.read_buf.into()));
+        tokio::spawn(begin(
+            gateway,
+            accepted,
+            link,
+            source,
+            parts.read_buf.into(),
+        ));
     }
 }
 
