@@ -288,3 +288,42 @@ async fn saturated(
     back.sort_unstable_by_key(|(index, _)| *index);
     Ok(back.into_iter().map(|(_, source)| source).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::floor;
+
+    #[tokio::test]
+    async fn all_that_the_floor_sends_arrives_once_and_in_order() {
+        for pace in [Pace::PerSecond(100), Pace::InFlight(4)] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let SocketAddr::V4(address) = listener.local_addr().unwrap() else {
+                panic!("bound to IPv4");
+            };
+            let floor = std::thread::spawn(move || floor::serve(&listener));
+            let plan = Plan {
+                subscribers: 20,
+                pace,
+                seconds: 1,
+                payload: 200,
+            };
+            let target = Target::Floor(address);
+            let figures = LocalSet::new()
+                .run_until(run(&target, &plan, std::process::id()))
+                .await
+                .unwrap();
+            let value = |name: &str| figures.iter().find(|f| f.name == name).unwrap().value;
+            assert!(value("deliveries per second") > 0.0);
+            assert!(value("CPU per delivery") > 0.0);
+            for fault in ["lost", "duplicated", "inverted", "unknown", "cut off"] {
+                assert_eq!(value(fault), 0.0, "{fault}");
+            }
+            floor.join().unwrap().unwrap();
+        }
+    }
+}

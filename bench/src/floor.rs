@@ -32,7 +32,8 @@ pub(crate) fn run(port: u16) -> Result<(), BenchError> {
     serve(&listener).map_err(BenchError::io("serving as the floor"))
 }
 
-fn serve(listener: &TcpListener) -> io::Result<()> {
+/// Serves one control line until it ends.
+pub(crate) fn serve(listener: &TcpListener) -> io::Result<()> {
     let (mut control, _) = listener.accept()?;
     let mut subscribers: Vec<TcpStream> = Vec::new();
     let mut received = Vec::new();
