@@ -1,1 +1,33 @@
-//! gema
+//! gema, a broadcast server that speaks the Pusher protocol.
+//!
+//! # Layout
+//!
+//! Arrows point one way: `hub <- {gateway, presence} <- http <- server <- cli`; the protocol itself is the
+//! crate `gema-protocol`, below all of them.
+//!
+//! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.
+//! * [`presence`]: who is in a channel.
+//! * [`gateway`]: doors to the hub, today the Pusher WebSocket.
+//! * [`http`]: the trigger API, the authorizer's endpoints, health.
+//! * [`server`]: listening, the accept loop, the orderly end.
+//! * [`cli`]: one file a command.
+//! * [`config`]: what the user wrote, and what it means.
+//! * [`apps`]: the apps and whose pages may use them.
+//! * [`auth`]: JWTs, channel rules, guards.
+//! * [`limits`], [`clock`]: rates and time.
+//!
+//! [`run`] is the whole server; tests call it too.
+
+pub mod apps;
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod gateway;
+pub mod http;
+pub mod hub;
+pub mod limits;
+pub mod presence;
+pub mod server;
+
+pub use server::{ServerError, run};

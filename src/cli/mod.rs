@@ -1,0 +1,130 @@
+//! The command line: one file a command, and what each exit code means.
+//! 0 all is well, 1 the thing failed, 2 wrong usage or configuration.
+
+mod banner;
+mod check;
+mod logging;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigError, Sources};
+use crate::server::ServerError;
+use logging::LoggingError;
+
+/// A broadcast server that speaks the Pusher protocol.
+///
+/// Without a command it serves; without a file it serves the app app-id / app-key / app-secret on 127.0.0.1:6001.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gema",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Example:\n  gema serve --config gema.toml\n\nEvery command explains itself: gema serve --help"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Check(check::Args),
+}
+
+/// Why a command ended without doing what was asked.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What `gema check` was asked to find out.
+    #[error(transparent)]
+    Checked(ConfigError),
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    #[error("the runtime does not start: {0}")]
+    Runtime(std::io::Error),
+    #[error("signals cannot be waited for: {0}")]
+    Signals(std::io::Error),
+    #[error("the address of the listener is not known: {0}")]
+    Address(std::io::Error),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+/// Runs the command that the process's arguments name. Usage mistakes and `--help` end the process here.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            error.exit_code()
+        }
+    }
+}
+
+impl CommandError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            CommandError::Config(_) | CommandError::Logging(_) => ExitCode::from(2),
+            CommandError::Checked(_)
+            | CommandError::Runtime(_)
+            | CommandError::Signals(_)
+            | CommandError::Address(_)
+            | CommandError::Server(_) => ExitCode::from(1),
+        }
+    }
+}
+
+/// The file, and the environment of this process. What is not UTF-8 in it cannot be a key of ours, nor a value.
+fn sources(file: Option<PathBuf>) -> Sources {
+    let env = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        Some((name, value.to_string_lossy().into_owned()))
+    });
+    Sources {
+        file,
+        env: env.collect(),
+        ..Sources::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_is_what_happens_without_a_command() {
+        let cli = Cli::try_parse_from(["gema", "--port", "7000"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.port, Some(7000));
+        let cli = Cli::try_parse_from(["gema", "serve", "--port", "7000"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Serve(args)) if args.port == Some(7000)));
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Example:\n  gema "), "{help}");
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The configuration: what the sources say (`raw`), read and laid over each other (`document`, `variables`, `layers`),
+//! becomes one checked [`Config`] (`check`) or a [`ConfigError`] that names every mistake and its place.
+
+mod apps;
+mod check;
+mod document;
+mod error;
+mod layers;
+mod raw;
+mod rules;
+mod variables;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use toml::Value;
+
+use crate::apps::App;
+use crate::auth::AuthSettings;
+pub use error::{ConfigError, Place, Problem, Why};
+use layers::{Layers, Places, Slot};
+use raw::Raw;
+
+/// Everything a server can be told, checked. Each key is explained in config/default.toml.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where and how it listens.
+    pub server: Server,
+    /// What it refuses.
+    pub limits: Limits,
+    /// The applications: at least one, ids and keys unique, `index` the place in this list.
+    pub apps: Vec<App>,
+    /// Who may subscribe to what.
+    pub auth: Auth,
+}
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// An IP address, without the brackets of IPv6, or a host name; never empty.
+    pub host: String,
+    /// TCP port; 0 = the system chooses.
+    pub port: u16,
+    /// Empty, or a path that begins with `/` and does not end with it.
+    pub path_prefix: String,
+    /// PEM file of the certificate chain; set exactly when `tls_key` is.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the private key.
+    pub tls_key: Option<PathBuf>,
+    /// Peers whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Seconds that the drain after SIGTERM takes.
+    pub shutdown_grace_s: u64,
+    /// Tasks that share the connections, as configured; 0 = one per core. [`Server::shard_count`] knows how many.
+    pub shards: usize,
+}
+
+/// `[limits]`; 0 means no limit where that is said, and is refused elsewhere.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections of the process; 0 = what the limit on open files allows.
+    pub max_connections: usize,
+    /// Bytes of an event's data.
+    pub event_data_bytes: usize,
+    /// Bytes of an HTTP request's body.
+    pub request_bytes: usize,
+    /// Bytes of one client message.
+    pub message_bytes: usize,
+    /// Channels one event names.
+    pub channels_per_event: usize,
+    /// Events in a batch.
+    pub events_per_batch: usize,
+    /// Characters of a channel's name.
+    pub channel_name_chars: usize,
+    /// Characters of an event's name.
+    pub event_name_chars: usize,
+    /// Channels of one connection; 0 = any number.
+    pub channels_per_connection: usize,
+    /// Client events per second and connection; 0 = any number.
+    pub client_events_per_s: u32,
+    /// Users in a presence channel.
+    pub presence_members: usize,
+    /// Bytes of a member's `user_info`.
+    pub presence_info_bytes: usize,
+    /// Unsent bytes of a connection.
+    pub outbox_bytes: usize,
+    /// Seconds of silence before a client is pinged; 1 to 86400.
+    pub activity_timeout_s: u64,
+    /// Seconds it then has; 1 to 86400.
+    pub pong_timeout_s: u64,
+    /// Handshakes per second of the process; 0 = any number.
+    pub handshakes_per_s: u32,
+    /// HTTP API requests per second and app; 0 = any number.
+    pub api_requests_per_s: u32,
+}
+
+/// `[auth]`, with the public key's file read.
+#[derive(Clone)]
+pub struct Auth {
+    /// What the authorizer goes by.
+    pub settings: AuthSettings,
+    /// The id of the app whose secret signs; always one of the configured apps.
+    pub app: String,
+}
+
+/// Where to read a configuration from; the default is nowhere, which gives the embedded defaults.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// Names and values of the environment.
+    pub env: Vec<(String, String)>,
+    /// The flag `--host`.
+    pub host: Option<String>,
+    /// The flag `--port`.
+    pub port: Option<u16>,
+}
+
+impl Config {
+    /// Reads all sources: embedded defaults < file < environment < flags.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong at the first stage that finds something: reading the file, keys and types
+    /// of the file, those of the environment, and then what the values mean.
+    pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+        let (raw, places) = read(sources)?;
+        check::config(&raw, &places)
+    }
+
+    /// The defaults under this TOML text; no file, environment or flag is looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`], in the text.
+    pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
+        let mut layers = Layers::defaults()?;
+        lay_file(&mut layers, text, "config")?;
+        let (raw, places) = layers.into_raw()?;
+        check::config(&raw, &places)
+    }
+
+    /// Checks the sources as [`Config::load`] does and gives the effective configuration back as TOML,
+    /// with `***` in the place of every secret that is set.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn explain(sources: &Sources) -> Result<String, ConfigError> {
+        let (raw, places) = read(sources)?;
+        check::config(&raw, &places)?;
+        Ok(raw.into_masked_toml())
+    }
+}
+
+impl Server {
+    /// Tasks that share the connections, at least one: as configured, or the cores this process may use.
+    pub fn shard_count(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        }
+    }
+}
+
+/// Shows no secret, so a configuration may be logged.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("app", &self.app)
+            .field("rules", &self.settings.rules)
+            .field("guards", &self.settings.guards)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read(sources: &Sources) -> Result<(Raw, Places), ConfigError> {
+    let mut layers = Layers::defaults()?;
+    if let Some(file) = &sources.file {
+        let text = std::fs::read_to_string(file).map_err(|error| Problem::Unreadable {
+            file: file.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        lay_file(&mut layers, &text, &file.display().to_string())?;
+    }
+    variables::lay(&mut layers, &sources.env)?;
+    if let Some(host) = &sources.host {
+        let host = Value::String(host.clone());
+        layers.lay_value(
+            &Slot::Section("server", "host"),
+            host,
+            Place::Flag("--host"),
+        );
+    }
+    if let Some(port) = sources.port {
+        let port = Value::Integer(port.into());
+        layers.lay_value(
+            &Slot::Section("server", "port"),
+            port,
+            Place::Flag("--port"),
+        );
+    }
+    layers.into_raw()
+}
+
+fn lay_file(layers: &mut Layers, text: &str, name: &str) -> Result<(), ConfigError> {
+    layers.lay_document(text, |line, column| Place::File {
+        file: name.to_owned(),
+        line,
+        column,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(file: &str) -> (tempfile::TempDir, Sources) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gema.toml");
+        std::fs::write(&path, file).unwrap();
+        let sources = Sources {
+            file: Some(path),
+            ..Sources::default()
+        };
+        (directory, sources)
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_defaults() {
+        let port = |sources: &Sources| Config::load(sources).unwrap().server.port;
+        assert_eq!(port(&Sources::default()), 6001);
+        let (_directory, mut sources) = sources("server.port = 6002");
+        assert_eq!(port(&sources), 6002);
+        sources.env = vec![("GEMA_SERVER__PORT".to_owned(), "6003".to_owned())];
+        assert_eq!(port(&sources), 6003);
+        sources.port = Some(6004);
+        assert_eq!(port(&sources), 6004);
+    }
+
+    #[test]
+    fn a_file_keeps_the_defaults_it_does_not_name() {
+        let config = Config::from_toml("server.port = 1").unwrap();
+        assert_eq!(config.server.host, "127.0.0.1");
+        assert_eq!(config.limits.event_data_bytes, 10_240);
+    }
+
+    #[test]
+    fn an_alias_fills_what_an_app_of_the_file_lacks() {
+        let (_directory, mut sources) = sources("[[apps]]\nid = '1'\nkey = 'k'");
+        assert!(Config::load(&sources).is_err());
+        sources.env = vec![("PUSHER_APP_SECRET".to_owned(), "s".to_owned())];
+        assert_eq!(Config::load(&sources).unwrap().apps[0].secret, "s");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let sources = Sources {
+            file: Some(PathBuf::from("/nowhere/gema.toml")),
+            ..Sources::default()
+        };
+        let said = Config::load(&sources).unwrap_err().to_string();
+        assert!(
+            said.starts_with("/nowhere/gema.toml: cannot be read: No such file"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_mistake_names_the_file_and_a_flag_its_own_name() {
+        let (_directory, mut sources) = sources("[server]\nhots = 'x'");
+        let file = sources
+            .file
+            .as_ref()
+            .map(|file| file.display().to_string())
+            .unwrap();
+        let said = Config::load(&sources).unwrap_err().to_string();
+        assert_eq!(
+            said,
+            format!("{file}:2:1: unknown key server.hots; the nearest valid name is server.host")
+        );
+        sources.file = None;
+        sources.host = Some(String::new());
+        let said = Config::load(&sources).unwrap_err().to_string();
+        assert_eq!(said, "--host: server.host is empty");
+    }
+
+    #[test]
+    fn the_effective_configuration_shows_no_secret_and_can_be_read_again() {
+        let (_directory, mut sources) = sources("[[auth.guards]]\nchannel = 'admin'");
+        sources.port = Some(7000);
+        sources.env = vec![("JWT_SECRET".to_owned(), "hush".to_owned())];
+        let shown = Config::explain(&sources).unwrap();
+        assert!(
+            !shown.contains("app-secret") && !shown.contains("hush"),
+            "{shown}"
+        );
+        assert!(shown.contains("jwt_secret = \"***\""), "{shown}");
+        assert!(shown.contains("encryption_master_key = \"\""), "{shown}");
+        let again = Config::from_toml(&shown).unwrap();
+        assert_eq!(again.server.port, 7000);
+        assert_eq!(again.auth.settings.rules.len(), 5);
+        assert_eq!(again.auth.settings.guards.len(), 1);
+    }
+}

@@ -1,0 +1,98 @@
+//! Who may come in at all: connections of the process and of each app, and the rate of handshakes.
+//! An admission is held by its connection and given back when that is gone, in one place.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::apps::App;
+use crate::config::Limits;
+use crate::limits::RateLimit;
+
+/// Counts connections and says no when a limit is reached.
+#[derive(Debug)]
+pub struct Admission {
+    all: Arc<AtomicUsize>,
+    max_connections: usize,
+    apps: HashMap<u32, Arc<AtomicUsize>>,
+    handshakes: RateLimit,
+    /// Cloned into every admission; when all are gone, the server is empty.
+    alive: mpsc::Sender<()>,
+}
+
+/// A connection's right to be here.
+#[derive(Debug)]
+pub struct Admitted {
+    all: Arc<AtomicUsize>,
+    app: Arc<AtomicUsize>,
+    _alive: mpsc::Sender<()>,
+}
+
+/// Which limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The whole process.
+    #[error("Server is over its connection quota (limits.max_connections)")]
+    Server,
+    /// This app.
+    #[error("Application is over its connection quota (apps.max_connections)")]
+    App,
+    /// Too many handshakes in this second.
+    #[error("Too many connections at once (limits.handshakes_per_s)")]
+    Rate,
+}
+
+impl Admission {
+    /// Also returns the receiver that closes when the last connection and this are gone.
+    pub fn new<'a>(
+        limits: &Limits,
+        apps: impl Iterator<Item = &'a Arc<App>>,
+    ) -> (Admission, mpsc::Receiver<()>) {
+        let (alive, empty) = mpsc::channel(1);
+        let admission = Admission {
+            all: Arc::default(),
+            max_connections: limits.max_connections,
+            apps: apps.map(|app| (app.index, Arc::default())).collect(),
+            handshakes: RateLimit::per_second(limits.handshakes_per_s),
+            alive,
+        };
+        (admission, empty)
+    }
+
+    /// Lets one more connection of `app` in, or says what is full.
+    pub fn admit(&self, app: &App, now_ms: u64) -> Result<Admitted, Full> {
+        if self.handshakes.take(now_ms).is_err() {
+            return Err(Full::Rate);
+        }
+        let of_app = self.apps.get(&app.index).cloned().unwrap_or_default();
+        if !raise(&self.all, self.max_connections) {
+            return Err(Full::Server);
+        }
+        if !raise(&of_app, app.max_connections as usize) {
+            self.all.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full::App);
+        }
+        Ok(Admitted {
+            all: self.all.clone(),
+            app: of_app,
+            _alive: self.alive.clone(),
+        })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+        self.app.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Adds one unless that would pass `max`; 0 is no limit.
+fn raise(count: &AtomicUsize, max: usize) -> bool {
+    let raised = |now: usize| (max == 0 || now < max).then_some(now + 1);
+    count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, raised)
+        .is_ok()
+}

@@ -1,0 +1,44 @@
+//! The Pusher protocol over WebSocket: from a completed upgrade to the cleaning up.
+//!
+//! # Layout
+//!
+//! * [`handshake`]: what the URL and headers ask for, and why it may be refused.
+//! * [`connection`]: one client's session, carried out on the hub.
+//! * [`socket`]: bytes in and out, over plain TCP and TLS.
+
+pub mod connection;
+pub mod handshake;
+mod socket;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gema_protocol::session::Policy;
+
+pub use self::socket::serve;
+
+use super::admission::Admission;
+use crate::apps::Apps;
+use crate::auth::Authorizer;
+use crate::hub::Hub;
+use crate::presence::Presence;
+
+/// What all connections of this door share.
+pub struct Gateway {
+    /// Where connections and events go.
+    pub hub: Arc<Hub>,
+    /// Who is in presence channels.
+    pub presence: Arc<Presence>,
+    /// Connection limits.
+    pub admission: Admission,
+    /// Who may connect.
+    pub apps: Arc<Apps>,
+    /// Tokens in connection URLs, and guards of public channels.
+    pub authorizer: Arc<Authorizer>,
+    /// The session rules of each app, by [`crate::apps::App::index`].
+    pub policies: HashMap<u32, Arc<Policy>>,
+    /// Told to clients, in seconds.
+    pub activity_timeout_s: u32,
+    /// The longest message of a client.
+    pub message_bytes: usize,
+}

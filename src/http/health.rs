@@ -1,0 +1,40 @@
+//! `GET /up`: the process is alive. `GET /ready`: it is fit for traffic. `GET /`: what this is.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use super::{Context, Shared, json};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
+    let get = warp::get().or(warp::head()).unify();
+    let up = warp::path!("up").and(get).map(|| {
+        let body = serde_json::json!({ "status": "up", "version": VERSION });
+        json(StatusCode::OK, &body)
+    });
+    let ready =
+        warp::path!("ready")
+            .and(get)
+            .and(shared)
+            .map(|context: Arc<Context>| match context.draining() {
+                false => {
+                    let body = serde_json::json!({ "status": "ready", "version": VERSION });
+                    json(StatusCode::OK, &body)
+                }
+                true => {
+                    let reason = "draining: the server is shutting down";
+                    let body = serde_json::json!({ "success": false, "error": reason });
+                    json(StatusCode::SERVICE_UNAVAILABLE, &body)
+                }
+            });
+    let landing = warp::path::end().and(get).map(|| {
+        format!("gema {VERSION}, a broadcast server that speaks the Pusher protocol.\n")
+            .into_response()
+    });
+    up.or(ready).unify().or(landing).unify().boxed()
+}

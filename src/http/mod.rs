@@ -1,0 +1,131 @@
+//! The HTTP side: one file a group of endpoints, put in order here.
+//!
+//! # Layout
+//!
+//! * [`events`]: publishing, the busiest endpoints, hence first.
+//! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
+//! * [`channels`]: questions about channels and their users.
+//! * [`broadcasting`]: the built-in authorizer for channels and users.
+//! * [`health`]: alive, ready, and the landing page.
+//! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
+//! * [`body`]: reading a request's body within a limit, chunked or not.
+//! * [`cors`]: what browsers of other origins are told.
+
+mod api;
+mod body;
+mod broadcasting;
+mod channels;
+mod cors;
+mod events;
+mod health;
+mod upgrade;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::header::CONTENT_TYPE;
+use hyper::{StatusCode, Uri};
+use serde::Serialize;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Rejection, Reply};
+
+pub use self::cors::Cors;
+
+use crate::apps::{App, Apps};
+use crate::auth::Authorizer;
+use crate::config::Limits;
+use crate::gateway::pusher::Gateway;
+use crate::hub::Hub;
+use crate::limits::RateLimit;
+use crate::presence::Presence;
+
+/// What all handlers share.
+pub struct Context {
+    /// Who may call.
+    pub apps: Arc<Apps>,
+    /// Where events go and counts come from.
+    pub hub: Arc<Hub>,
+    /// Users of presence channels.
+    pub presence: Arc<Presence>,
+    /// The WebSocket door.
+    pub gateway: Arc<Gateway>,
+    /// The built-in authorizer.
+    pub authorizer: Arc<Authorizer>,
+    /// The app whose secret the built-in authorizer signs with; none when it is disabled.
+    pub signing_app: Option<Arc<App>>,
+    /// Limits of the API.
+    pub limits: Limits,
+    /// `limits.api_requests_per_s` of each app, by its index.
+    pub rates: HashMap<u32, RateLimit>,
+    /// `server.path_prefix`: signatures are taken with it and without.
+    pub path_prefix: String,
+    /// Set on SIGTERM: not fit for new traffic.
+    pub draining: AtomicBool,
+}
+
+/// The request line and the caller, put into the extensions of each request.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The request's target as it came, path prefix included.
+    pub uri: Uri,
+    /// The client, behind trusted proxies.
+    pub client: IpAddr,
+}
+
+/// All routes, as one filter. Never rejects: what no route takes is answered as well.
+pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+    let shared = warp::any().map(move || context.clone());
+    events::routes(shared.clone().boxed())
+        .or(upgrade::routes(shared.clone().boxed()))
+        .unify()
+        .or(channels::routes(shared.clone().boxed()))
+        .unify()
+        .or(broadcasting::routes(shared.clone().boxed()))
+        .unify()
+        .or(health::routes(shared.boxed()))
+        .unify()
+        .recover(not_routed)
+        .unify()
+        .boxed()
+}
+
+/// The context, as a filter.
+type Shared = BoxedFilter<(Arc<Context>,)>;
+
+impl Context {
+    /// Whether new traffic should go elsewhere.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
+    let (status, message) = if rejection.is_not_found() {
+        (StatusCode::NOT_FOUND, "Not found".to_owned())
+    } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
+        (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed".into())
+    } else {
+        (StatusCode::BAD_REQUEST, "Bad request".into())
+    };
+    Ok(text(status, message))
+}
+
+fn text(status: StatusCode, message: impl Into<String>) -> Response {
+    warp::reply::with_status(message.into(), status).into_response()
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    // Only maps with keys that are not strings fail, and there are none.
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static("application/json"),
+    );
+    response
+}

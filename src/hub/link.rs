@@ -1,0 +1,201 @@
+//! What a shard and a connection's own task share: the socket, and when it was last heard.
+//! A plain TCP socket is written by the shard itself. Any other door (TLS) drains a queue in its own task.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gema_protocol::frame::Frame;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::clock;
+
+/// One connection's wire; shared by `Arc` between its shard and its own task.
+#[derive(Debug)]
+pub struct Link {
+    /// When the peer was last heard, in [`clock::now_ms`] time.
+    heard_ms: AtomicU64,
+    pub(super) wire: Wire,
+}
+
+#[derive(Debug)]
+pub(super) enum Wire {
+    Tcp(TcpStream),
+    Door(Door),
+}
+
+/// The queue between a shard and a task that writes for it.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    /// Bounded by `limits.outbox_bytes`: the shard counts [`Door::pending`] as unsent.
+    queue: Mutex<Queue>,
+    pending: AtomicUsize,
+    wake: Notify,
+    gone: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    /// No frame comes after those in the queue.
+    Finished,
+    /// What is in the queue is not wanted either.
+    Severed,
+}
+
+/// What a door's task is to do next.
+#[derive(Debug)]
+pub enum Drained {
+    /// Write these, in order; then report with [`Link::wrote`].
+    Frames(Vec<Frame>),
+    /// Nothing comes any more: end the stream in the transport's own way, keep reading to the peer's end.
+    Finished,
+    /// Drop the connection now.
+    Severed,
+}
+
+impl Link {
+    /// A plain TCP connection, written by its shard.
+    pub fn tcp(stream: TcpStream) -> Link {
+        Link::new(Wire::Tcp(stream))
+    }
+
+    /// A connection whose own task writes what [`Link::drain`] gives.
+    pub fn door() -> Link {
+        Link::new(Wire::Door(Door::default()))
+    }
+
+    fn new(wire: Wire) -> Link {
+        Link {
+            heard_ms: AtomicU64::new(clock::now_ms()),
+            wire,
+        }
+    }
+
+    /// The TCP stream, for reading only; `None` for a door.
+    pub fn stream(&self) -> Option<&TcpStream> {
+        match &self.wire {
+            Wire::Tcp(stream) => Some(stream),
+            Wire::Door(_) => None,
+        }
+    }
+
+    /// Notes that the peer has sent something.
+    pub fn heard(&self, now_ms: u64) {
+        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn heard_ms(&self) -> u64 {
+        self.heard_ms.load(Ordering::Relaxed)
+    }
+
+    /// For a door's task: waits until there is something to write or to end. Never ends for plain TCP.
+    /// Cancel safe: what is taken is returned at once.
+    pub async fn drain(&self) -> Drained {
+        let Wire::Door(door) = &self.wire else {
+            return std::future::pending().await;
+        };
+        loop {
+            {
+                let mut queue = door.lock();
+                if queue.end == End::Severed {
+                    return Drained::Severed;
+                }
+                if !queue.frames.is_empty() {
+                    return Drained::Frames(std::mem::take(&mut queue.frames).into());
+                }
+                if queue.end == End::Finished {
+                    return Drained::Finished;
+                }
+            }
+            door.wake.notified().await;
+        }
+    }
+
+    /// For a door's task: `bytes` of what [`Link::drain`] gave are with the kernel.
+    pub fn wrote(&self, bytes: usize) {
+        if let Wire::Door(door) = &self.wire {
+            door.pending.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// For a door's tasks: waits until the connection is to be dropped. A TCP socket tells by its own end.
+    pub async fn severed(&self) {
+        let Wire::Door(door) = &self.wire else {
+            return std::future::pending().await;
+        };
+        loop {
+            let gone = door.gone.notified();
+            if door.lock().end == End::Severed {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// No more will be sent: the peer sees the end of the stream after all frames before it.
+    pub(super) fn finish(&self) {
+        match &self.wire {
+            // Already closed by the peer: nothing to end.
+            Wire::Tcp(stream) => drop(SockRef::from(stream).shutdown(Shutdown::Write)),
+            Wire::Door(door) => door.end(End::Finished),
+        }
+    }
+
+    /// Ends both directions at once, so that the connection's own task sees the end and cleans up.
+    pub fn sever(&self) {
+        match &self.wire {
+            Wire::Tcp(stream) => drop(SockRef::from(stream).shutdown(Shutdown::Both)),
+            Wire::Door(door) => door.end(End::Severed),
+        }
+    }
+}
+
+impl Wire {
+    /// Writes as much as the kernel takes without waiting.
+    pub(super) fn write(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => stream.try_write(one),
+            many => stream.try_write_vectored(many),
+        }
+    }
+}
+
+impl Door {
+    /// Bytes handed to the door that its task has not written yet.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn push(&self, frames: impl Iterator<Item = Frame>) {
+        let mut queue = self.lock();
+        for frame in frames {
+            self.pending.fetch_add(frame.len(), Ordering::Relaxed);
+            queue.frames.push_back(frame);
+        }
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    fn end(&self, end: End) {
+        self.lock().end = end;
+        self.wake.notify_one();
+        self.gone.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing inside the lock can panic half-way.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

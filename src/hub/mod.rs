@@ -1,0 +1,223 @@
+//! The engine: which connection hears which channel, and the bytes on their way to it.
+//! It knows frames and names; no JSON, no HTTP, no Redis, no SQL.
+//!
+//! # Layout
+//!
+//! * [`shard`]: a task that owns its connections without locks and alone writes to them.
+//! * [`subscribers`]: inside a shard, who hears a channel.
+//! * [`outbox`]: inside a shard, the unsent frames of one connection.
+//! * [`pool`]: inside a shard, the frames that outboxes share by number.
+//! * [`link`]: what a shard and a connection's reading task share: the socket.
+//! * [`directory`]: channel -> which shards have subscribers, and how many.
+//!
+//! # Promises
+//!
+//! * A connection hears the acknowledgement of a subscription before any event of it.
+//! * All subscribers of a channel hear its events in one and the same order.
+//! * A frame is delivered or its connection is closed; none is skipped.
+
+mod directory;
+mod link;
+mod outbox;
+mod pool;
+mod shard;
+mod subscribers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use gema_protocol::channel::ChannelName;
+use gema_protocol::frame::Frame;
+use gema_protocol::liveness::Liveness;
+use gema_protocol::socket_id::SocketId;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+pub use self::link::{Drained, Link};
+
+use self::directory::Directory;
+use self::shard::{Command, Shard};
+
+/// Commands that wait for one shard. A publisher that finds it full waits, and so slows down with the
+/// shard; 4,096 commands are about 400 KiB and a few milliseconds of work.
+const INBOX: usize = 4096;
+
+/// How often a shard looks at a tenth of its connections for silence and deadlines.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A channel of one app.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Topic {
+    /// The app's number, [`crate::apps::App::index`].
+    pub app: u32,
+    /// The channel's name.
+    pub channel: ChannelName,
+}
+
+/// A connection within this process. Also the second half of its socket id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionId(u64);
+
+/// What the hub has to know from the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many shards; at least 1.
+    pub shards: usize,
+    /// Unsent bytes a connection may have before it is closed with 4100.
+    pub outbox_bytes: usize,
+    /// When silence earns a ping, and when a missing pong ends the connection.
+    pub liveness: Liveness,
+}
+
+/// The last frames of a connection: an error event for clients that read those, then the close frame.
+#[derive(Clone, Debug)]
+pub struct Farewell {
+    /// `pusher:error` with the code, for those that heed the event and not the close frame.
+    pub error: Option<Frame>,
+    /// The WebSocket close frame.
+    pub close: Frame,
+}
+
+/// The handle to the engine; one per process, shared by `Arc`.
+#[derive(Debug)]
+pub struct Hub {
+    shards: Vec<mpsc::Sender<Command>>,
+    directory: Directory,
+    /// First half of every socket id: random, so that two nodes do not share one.
+    node: u64,
+    next: AtomicU64,
+}
+
+impl Hub {
+    /// Starts the shards as tasks of `tasks`; they end when the hub is dropped. A shard that ends earlier
+    /// has panicked, and whoever owns `tasks` has to end the process: its connections are lost.
+    pub fn start(settings: &Settings, node: u64, tasks: &mut JoinSet<()>) -> Arc<Hub> {
+        let count = settings.shards.max(1);
+        let mut shards = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (sender, inbox) = mpsc::channel(INBOX);
+            let shard = Shard::new(settings.clone(), sender.downgrade());
+            tasks.spawn(shard.run(inbox));
+            shards.push(sender);
+        }
+        let clocks: Vec<_> = shards.iter().map(mpsc::Sender::downgrade).collect();
+        tokio::spawn(async move {
+            let mut interval = tokio::time::interval(TICK);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                interval.tick().await;
+                for clock in &clocks {
+                    match clock.upgrade() {
+                        // A shard with a full inbox is busy; the next tick will find it.
+                        Some(inbox) => drop(inbox.try_send(Command::Tick)),
+                        None => return,
+                    }
+                }
+            }
+        });
+        Arc::new(Hub {
+            directory: Directory::new(count),
+            shards,
+            node,
+            next: AtomicU64::new(1),
+        })
+    }
+
+    /// A socket id that no other connection of the cluster has.
+    pub fn next_socket_id(&self) -> SocketId {
+        SocketId {
+            node: self.node,
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Makes a connection known; `hello` is its first frame. From now on frames can be sent to it.
+    pub async fn add(&self, socket: SocketId, link: Arc<Link>, hello: Frame) -> ConnectionId {
+        let id = ConnectionId(socket.number);
+        self.tell(id, Command::Add { id, link, hello }).await;
+        id
+    }
+
+    /// Forgets a connection and closes its socket once the caller's own hold on the link is gone.
+    /// Its subscriptions must have been ended by [`Hub::unsubscribe`].
+    pub async fn remove(&self, id: ConnectionId) {
+        self.tell(id, Command::Remove { id }).await;
+    }
+
+    /// Subscribes a connection to a channel and sends it `ack` ahead of the channel's first event.
+    pub async fn subscribe(&self, id: ConnectionId, topic: &Topic, ack: Frame) {
+        let shard = self.shard_of(id);
+        let mut entries = self.directory.lock(topic).await;
+        entries.add(topic, shard);
+        let topic = topic.clone();
+        self.tell(id, Command::Subscribe { id, topic, ack }).await;
+    }
+
+    /// Ends the subscription of a connection to a channel. It must have one.
+    pub async fn unsubscribe(&self, id: ConnectionId, topic: &Topic) {
+        let shard = self.shard_of(id);
+        let mut entries = self.directory.lock(topic).await;
+        entries.remove(topic, shard);
+        let topic = topic.clone();
+        self.tell(id, Command::Unsubscribe { id, topic }).await;
+    }
+
+    /// Hands a frame to all subscribers of a channel but the connection `except`. When this returns, the
+    /// frame has its place in the channel's order; the writing goes on in the shards.
+    pub async fn publish(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) {
+        let except = except
+            .filter(|socket| socket.node == self.node)
+            .map(|socket| ConnectionId(socket.number));
+        let entries = self.directory.lock(topic).await;
+        for shard in entries.shards(topic) {
+            let command = Command::Publish {
+                topic: topic.clone(),
+                frame: frame.clone(),
+                except,
+            };
+            // The inbox is closed only when the process is ending.
+            drop(self.shards[shard].send(command).await);
+        }
+    }
+
+    /// Sends one frame to one connection.
+    pub async fn send(&self, id: ConnectionId, frame: Frame) {
+        self.tell(id, Command::Send { id, frame }).await;
+    }
+
+    /// Sends the farewell after all that waits for this connection, then ends its stream. The reading task
+    /// sees the end of its socket and calls [`Hub::remove`].
+    pub async fn close(&self, id: ConnectionId, farewell: Farewell) {
+        self.tell(id, Command::Close { id, farewell }).await;
+    }
+
+    /// Closes every connection with `farewell`, evenly spread over `grace`, so that not all clients come
+    /// back in the same moment.
+    pub async fn drain(&self, farewell: Farewell, grace: Duration) {
+        for shard in &self.shards {
+            let farewell = farewell.clone();
+            drop(shard.send(Command::Drain { farewell, grace }).await);
+        }
+    }
+
+    /// Subscriptions of a channel, zero when nobody is there.
+    pub async fn subscription_count(&self, topic: &Topic) -> u32 {
+        self.directory.lock(topic).await.count(topic)
+    }
+
+    /// The occupied channels of an app whose names begin with `prefix`, with their subscriptions, by name.
+    pub async fn channels(&self, app: u32, prefix: &str) -> Vec<(ChannelName, u32)> {
+        self.directory.list(app, prefix).await
+    }
+
+    fn shard_of(&self, id: ConnectionId) -> usize {
+        (id.0 % self.shards.len() as u64) as usize
+    }
+
+    async fn tell(&self, id: ConnectionId, command: Command) {
+        // The inbox is closed only when the process is ending.
+        drop(self.shards[self.shard_of(id)].send(command).await);
+    }
+}

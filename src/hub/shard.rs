@@ -1,0 +1,478 @@
+//! A shard: one task that owns its connections and their subscriptions without locks, and is the only
+//! writer of their sockets. Everyone else sends it [`Command`]s.
+//!
+//! A publish puts the shared frame on each subscriber's outbox and lists that connection as dirty, once.
+//! Dirty connections are flushed a few at a time; what arrives in between joins sockets not flushed yet.
+//! So an idle server writes at once and a busy one writes many frames by one call, without any timer.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+use gema_protocol::code::Code;
+use gema_protocol::frame::Frame;
+use gema_protocol::liveness::Tick;
+use gema_protocol::server;
+use slab::Slab;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::link::{Link, Wire};
+use super::outbox::{Flush, Outbox};
+use super::pool::Pool;
+use super::subscribers::Subscribers;
+use super::{ConnectionId, Farewell, Settings, Topic};
+use crate::clock;
+
+/// Commands applied before sockets are looked at.
+const BATCH: usize = 256;
+
+/// Sockets written before new commands are looked at. 32 writes are about 50 us; with 512 the other
+/// sockets of a saturated shard waited 5 ms.
+const FLUSH: usize = 32;
+
+/// A tick looks at one part in this many of the connections.
+const SLICES: usize = 10;
+
+/// How long a peer may take to read its farewell and end its side before both are cut.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Add {
+        id: ConnectionId,
+        link: Arc<Link>,
+        hello: Frame,
+    },
+    Remove {
+        id: ConnectionId,
+    },
+    Subscribe {
+        id: ConnectionId,
+        topic: Topic,
+        ack: Frame,
+    },
+    Unsubscribe {
+        id: ConnectionId,
+        topic: Topic,
+    },
+    Publish {
+        topic: Topic,
+        frame: Frame,
+        except: Option<ConnectionId>,
+    },
+    Send {
+        id: ConnectionId,
+        frame: Frame,
+    },
+    Close {
+        id: ConnectionId,
+        farewell: Farewell,
+    },
+    /// The kernel takes bytes of this connection again.
+    Writable {
+        id: ConnectionId,
+    },
+    Drain {
+        farewell: Farewell,
+        grace: Duration,
+    },
+    Tick,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    link: Arc<Link>,
+    outbox: Outbox,
+    phase: Phase,
+    /// Listed in [`Shard::dirty`].
+    dirty: bool,
+    /// Waiting for the kernel; a task holds the promise to send [`Command::Writable`].
+    blocked: bool,
+    /// The last ping; it may be old.
+    pinged_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The farewell is in the outbox; frames are no longer taken.
+    Closing {
+        until_ms: u64,
+        finished: bool,
+    },
+    /// Cut; its own task is about to remove it.
+    Severed,
+}
+
+#[derive(Debug)]
+struct Draining {
+    farewell: Farewell,
+    start_ms: u64,
+    grace_ms: u64,
+    /// Connections at the start.
+    connections: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    settings: Settings,
+    connections: Slab<Connection>,
+    indexes: HashMap<ConnectionId, u32, RandomState>,
+    subscribers: Subscribers,
+    pool: Pool,
+    dirty: VecDeque<u32>,
+    /// Where the next tick goes on.
+    cursor: usize,
+    draining: Option<Draining>,
+    /// For the tasks that wait until a socket is writable.
+    inbox: mpsc::WeakSender<Command>,
+}
+
+impl std::hash::Hash for ConnectionId {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+impl Shard {
+    pub(super) fn new(settings: Settings, inbox: mpsc::WeakSender<Command>) -> Shard {
+        Shard {
+            settings,
+            connections: Slab::new(),
+            indexes: HashMap::default(),
+            subscribers: Subscribers::default(),
+            pool: Pool::default(),
+            dirty: VecDeque::new(),
+            cursor: 0,
+            draining: None,
+            inbox,
+        }
+    }
+
+    /// Works until the hub is gone.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while inbox.recv_many(&mut batch, BATCH).await > 0 {
+            loop {
+                for command in batch.drain(..) {
+                    self.apply(command);
+                }
+                for _ in 0..FLUSH {
+                    let Some(index) = self.dirty.pop_front() else {
+                        break;
+                    };
+                    self.flush(index);
+                }
+                if self.dirty.is_empty() && inbox.is_empty() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+                while batch.len() < BATCH {
+                    match inbox.try_recv() {
+                        Ok(command) => batch.push(command),
+                        Err(_) => break,
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, command: Command) {
+        match command {
+            Command::Add { id, link, hello } => self.add(id, link, hello),
+            Command::Remove { id } => self.remove(id),
+            Command::Subscribe { id, topic, ack } => {
+                if let Some(index) = self.index(id) {
+                    self.push_one(index, ack);
+                    self.subscribers.add(topic, index);
+                }
+            }
+            Command::Unsubscribe { id, topic } => {
+                if let Some(index) = self.index(id) {
+                    self.subscribers.remove(&topic, index);
+                }
+            }
+            Command::Publish {
+                topic,
+                frame,
+                except,
+            } => self.publish(&topic, frame, except),
+            Command::Send { id, frame } => {
+                if let Some(index) = self.index(id) {
+                    self.push_one(index, frame);
+                }
+            }
+            Command::Close { id, farewell } => {
+                if let Some(index) = self.index(id) {
+                    self.close(index, &farewell);
+                }
+            }
+            Command::Writable { id } => {
+                if let Some(index) = self.index(id) {
+                    self.connections[index as usize].blocked = false;
+                    self.mark(index);
+                }
+            }
+            Command::Drain { farewell, grace } => {
+                self.draining = Some(Draining {
+                    farewell,
+                    start_ms: clock::now_ms(),
+                    grace_ms: grace.as_millis() as u64,
+                    connections: self.connections.len(),
+                });
+            }
+            Command::Tick => self.tick(clock::now_ms()),
+        }
+    }
+
+    fn index(&self, id: ConnectionId) -> Option<u32> {
+        self.indexes.get(&id).copied()
+    }
+
+    fn add(&mut self, id: ConnectionId, link: Arc<Link>, hello: Frame) {
+        // Bounded by the file descriptors of the process, far below 2^32.
+        let index = self.connections.insert(Connection {
+            id,
+            link,
+            outbox: Outbox::default(),
+            phase: Phase::Open,
+            dirty: false,
+            blocked: false,
+            pinged_ms: None,
+        }) as u32;
+        self.indexes.insert(id, index);
+        self.push_one(index, hello);
+        // One that slipped in while the listener was closing.
+        if let Some(draining) = &self.draining {
+            let farewell = draining.farewell.clone();
+            self.close(index, &farewell);
+        }
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        if let Some(index) = self.indexes.remove(&id) {
+            self.subscribers.forget(index);
+            let mut connection = self.connections.remove(index as usize);
+            connection.outbox.clear(&mut self.pool);
+        }
+    }
+
+    fn publish(&mut self, topic: &Topic, frame: Frame, except: Option<ConnectionId>) {
+        let bytes = frame.len();
+        let number = self.pool.insert(frame);
+        let mut over = Vec::new();
+        for index in self.subscribers.of(topic) {
+            let connection = &mut self.connections[index as usize];
+            if connection.phase != Phase::Open || except == Some(connection.id) {
+                continue;
+            }
+            if connection.outbox.bytes(&connection.link) + bytes > self.settings.outbox_bytes {
+                over.push(index);
+                continue;
+            }
+            connection.outbox.push(&mut self.pool, number);
+            if !connection.dirty && !connection.blocked {
+                connection.dirty = true;
+                self.dirty.push_back(index);
+            }
+        }
+        for index in over {
+            self.push_over(index, number);
+        }
+        self.pool.release(number);
+    }
+
+    fn push_one(&mut self, index: u32, frame: Frame) {
+        let connection = &mut self.connections[index as usize];
+        if connection.phase != Phase::Open {
+            return;
+        }
+        let bytes = connection.outbox.bytes(&connection.link) + frame.len();
+        let number = self.pool.insert(frame);
+        if bytes > self.settings.outbox_bytes {
+            self.push_over(index, number);
+        } else {
+            connection.outbox.push(&mut self.pool, number);
+            self.mark(index);
+        }
+        self.pool.release(number);
+    }
+
+    /// A frame for an outbox that is full. It may be full only because this batch has not been flushed:
+    /// then writing makes room. Otherwise the peer reads too slowly and the connection ends.
+    fn push_over(&mut self, index: u32, number: super::pool::FrameNumber) {
+        self.flush(index);
+        let connection = &mut self.connections[index as usize];
+        if connection.phase != Phase::Open {
+            return;
+        }
+        let unsent = connection.outbox.bytes(&connection.link);
+        if unsent == 0 || unsent + self.pool.bytes(number).len() <= self.settings.outbox_bytes {
+            connection.outbox.push(&mut self.pool, number);
+            self.mark(index);
+            return;
+        }
+        debug!(connection = connection.id.0, unsent, "slow consumer closed");
+        connection.outbox.cut(&mut self.pool);
+        self.close(index, &Farewell::of(Code::OverCapacity));
+    }
+
+    fn close(&mut self, index: u32, farewell: &Farewell) {
+        let connection = &mut self.connections[index as usize];
+        if connection.phase != Phase::Open {
+            return;
+        }
+        for frame in farewell.error.iter().chain([&farewell.close]) {
+            let number = self.pool.insert(frame.clone());
+            connection.outbox.push(&mut self.pool, number);
+            self.pool.release(number);
+        }
+        connection.phase = Phase::Closing {
+            until_ms: clock::now_ms() + FAREWELL.as_millis() as u64,
+            finished: false,
+        };
+        self.mark(index);
+    }
+
+    fn mark(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        if !connection.dirty && !connection.blocked {
+            connection.dirty = true;
+            self.dirty.push_back(index);
+        }
+    }
+
+    fn flush(&mut self, index: u32) {
+        // The dirty list may name a connection that has been removed since.
+        let Some(connection) = self.connections.get_mut(index as usize) else {
+            return;
+        };
+        connection.dirty = false;
+        if connection.blocked || connection.phase == Phase::Severed {
+            return;
+        }
+        match connection.outbox.flush(&connection.link, &mut self.pool) {
+            Flush::Drained => {
+                if let Phase::Closing { finished, .. } = &mut connection.phase
+                    && !*finished
+                {
+                    *finished = true;
+                    connection.link.finish();
+                }
+            }
+            Flush::Blocked => {
+                connection.blocked = true;
+                wait_writable(connection, &self.inbox);
+            }
+            Flush::Broken => sever(connection, &mut self.pool),
+        }
+    }
+
+    /// Looks at a slice of the connections: who is silent, whose farewell has lasted too long, who goes next.
+    fn tick(&mut self, now_ms: u64) {
+        self.drain_some(now_ms);
+        let slice = self.connections.capacity().div_ceil(SLICES);
+        let end = self.cursor + slice;
+        for index in self.cursor..end {
+            let Some(connection) = self.connections.get_mut(index) else {
+                continue;
+            };
+            match connection.phase {
+                Phase::Severed => {}
+                Phase::Closing { until_ms, .. } if now_ms >= until_ms => {
+                    sever(connection, &mut self.pool);
+                }
+                Phase::Closing { .. } => {}
+                Phase::Open => self.check_liveness(index as u32, now_ms),
+            }
+        }
+        self.cursor = if end >= self.connections.capacity() {
+            0
+        } else {
+            end
+        };
+    }
+
+    fn check_liveness(&mut self, index: u32, now_ms: u64) {
+        let connection = &mut self.connections[index as usize];
+        let heard_ms = connection.link.heard_ms();
+        let tick = self
+            .settings
+            .liveness
+            .on_tick(now_ms, heard_ms, connection.pinged_ms);
+        match tick {
+            Tick::Nothing => {}
+            Tick::Ping => {
+                connection.pinged_ms = Some(now_ms);
+                self.push_one(index, Frame::ping());
+            }
+            Tick::Dead => self.close(index, &Farewell::of(Code::PongTimeout)),
+        }
+    }
+
+    /// Closes as many connections as the grace period that has passed asks for.
+    fn drain_some(&mut self, now_ms: u64) {
+        let Some(draining) = &self.draining else {
+            return;
+        };
+        let passed = (now_ms - draining.start_ms).min(draining.grace_ms) as usize;
+        let due = match draining.grace_ms as usize {
+            0 => draining.connections,
+            // The last ones go a little before the end, so that their farewell arrives.
+            grace => draining.connections * (passed * 10 / 9).min(grace) / grace,
+        };
+        let left = draining.connections.saturating_sub(due);
+        let farewell = draining.farewell.clone();
+        let open: Vec<u32> = self
+            .connections
+            .iter()
+            .filter_map(|(index, connection)| {
+                (connection.phase == Phase::Open).then_some(index as u32)
+            })
+            .collect();
+        for index in open.iter().skip(left) {
+            self.close(*index, &farewell);
+        }
+    }
+}
+
+impl Farewell {
+    /// The code's own text as event and close frame.
+    pub fn of(code: Code) -> Farewell {
+        Farewell::with(code, code.message())
+    }
+
+    /// A code with a text that says more.
+    pub fn with(code: Code, message: &str) -> Farewell {
+        Farewell {
+            error: Some(server::error(Some(code), message)),
+            close: Frame::close(code.as_u16(), message),
+        }
+    }
+}
+
+fn sever(connection: &mut Connection, pool: &mut Pool) {
+    connection.phase = Phase::Severed;
+    connection.outbox.clear(pool);
+    connection.link.sever();
+}
+
+/// Promises one [`Command::Writable`]. At most one such task exists per connection, and it ends with the socket.
+fn wait_writable(connection: &Connection, inbox: &mpsc::WeakSender<Command>) {
+    let (id, link) = (connection.id, connection.link.clone());
+    let inbox = inbox.clone();
+    tokio::spawn(async move {
+        if let Wire::Tcp(stream) = &link.wire {
+            // An error means the socket is gone: the flush that follows finds that out.
+            drop(stream.writable().await);
+        }
+        drop(link);
+        if let Some(inbox) = inbox.upgrade() {
+            // The inbox is closed only when the process is ending.
+            drop(inbox.send(Command::Writable { id }).await);
+        }
+    });
+}

@@ -1,0 +1,229 @@
+//! Connections in, HTTP over each. The loop is our own, not the framework's, for the backlog, the timeouts
+//! and the raw socket after an upgrade.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
+use tracing::{debug, warn};
+use warp::reply::{Reply, Response};
+
+use super::forwarded;
+use crate::config::Config;
+use crate::http::{self, Call, Context, Cors};
+
+/// How long a client may take for its TLS handshake.
+const TLS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may take for a request's head. Idle keep-alive connections of backends end after it
+/// too, so it is not shorter: a backend that posts every few seconds keeps its connection.
+const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Room for a request's head: a path of 200 characters, a JWT, the cookies of a whole domain.
+const HEAD: usize = 32 * 1024;
+
+/// When the process is out of descriptors: time for some to come back.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// What every connection needs, cloned into each.
+#[derive(Clone)]
+struct Surroundings {
+    tls: Option<TlsAcceptor>,
+    trusted: Arc<[IpNet]>,
+    path_prefix: Arc<str>,
+    cors: Cors,
+    stopped: watch::Receiver<bool>,
+}
+
+/// The accept loop and what it hands to each connection.
+pub(super) struct Acceptor {
+    surroundings: Surroundings,
+    context: Arc<Context>,
+}
+
+impl Acceptor {
+    pub(super) fn new(
+        config: &Config,
+        context: Arc<Context>,
+        tls: Option<TlsAcceptor>,
+        stopped: watch::Receiver<bool>,
+    ) -> Acceptor {
+        let surroundings = Surroundings {
+            tls,
+            trusted: config.server.trusted_proxies.clone().into(),
+            path_prefix: config.server.path_prefix.as_str().into(),
+            cors: Cors::new(context.apps.clone()),
+            stopped,
+        };
+        Acceptor {
+            surroundings,
+            context,
+        }
+    }
+
+    /// Accepts until told to stop, then waits for the requests under way.
+    pub(super) async fn run(self, listener: TcpListener) {
+        let service = warp::service(http::routes(self.context));
+        let mut stopped = self.surroundings.stopped.clone();
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = told_to_stop(&mut stopped) => break,
+                Some(_) = connections.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let served = serve(stream, peer, self.surroundings.clone(), service.clone());
+                    connections.spawn(served);
+                }
+                // The client gave up before we came to it, or we have no descriptor for it.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    sleep(OUT_OF_DESCRIPTORS).await;
+                }
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+async fn serve<S>(stream: TcpStream, peer: SocketAddr, surroundings: Surroundings, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    // Events are small and must not wait for one another. Fails only on a socket that is gone already.
+    drop(stream.set_nodelay(true));
+    let ip = peer.ip();
+    match surroundings.tls.clone() {
+        None => serve_http(stream, ip, surroundings, service).await,
+        Some(tls) => match timeout(TLS_PATIENCE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serve_http(stream, ip, surroundings, service).await,
+            Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => debug!(%peer, "TLS handshake took too long"),
+        },
+    }
+}
+
+async fn serve_http<I, S>(stream: I, peer: IpAddr, surroundings: Surroundings, service: S)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let mut stopped = surroundings.stopped.clone();
+    let answer =
+        service_fn(move |request| answer(request, peer, surroundings.clone(), service.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = told_to_stop(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%peer, %error, "connection ended");
+    }
+}
+
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone altogether.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+async fn answer<S>(
+    mut request: Request<Incoming>,
+    peer: IpAddr,
+    surroundings: Surroundings,
+    mut service: S,
+) -> Result<Response, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    let Surroundings {
+        cors,
+        trusted,
+        path_prefix,
+        ..
+    } = surroundings;
+    if let Some(response) = cors.preflight(request.method(), request.headers()) {
+        return Ok(response);
+    }
+    let origin = cors.allowed(request.headers());
+    let call = Call {
+        uri: request.uri().clone(),
+        client: forwarded::client(peer, request.headers(), &trusted),
+    };
+    match without_prefix(request.uri(), &path_prefix) {
+        Some(uri) => *request.uri_mut() = uri,
+        None => {
+            let message = "Bad request: the target is not a path";
+            return Ok(warp::reply::with_status(message, StatusCode::BAD_REQUEST).into_response());
+        }
+    }
+    request.extensions_mut().insert(call);
+    let mut response = service.call(request).await?;
+    if let Some(origin) = origin {
+        Cors::open(&mut response, origin);
+    }
+    Ok(response)
+}
+
+/// The target below `server.path_prefix`. Proxies may have taken the prefix off: then it is as it came.
+fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
+    let path = uri.path();
+    match path.strip_prefix(prefix) {
+        Some(rest) if !prefix.is_empty() && (rest.is_empty() || rest.starts_with('/')) => {
+            let path = if rest.is_empty() { "/" } else { rest };
+            match uri.query() {
+                Some(query) => format!("{path}?{query}").parse().ok(),
+                None => path.parse().ok(),
+            }
+        }
+        _ if path.starts_with('/') => Some(uri.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_taken_off_whole_segments_only() {
+        let strip = |uri: &str| without_prefix(&uri.parse().unwrap(), "/rt").map(|u| u.to_string());
+        assert_eq!(
+            strip("/rt/app/k?protocol=7").as_deref(),
+            Some("/app/k?protocol=7")
+        );
+        assert_eq!(strip("/rt").as_deref(), Some("/"));
+        assert_eq!(strip("/rtx/app").as_deref(), Some("/rtx/app"));
+        assert_eq!(strip("/app/k").as_deref(), Some("/app/k"));
+    }
+}

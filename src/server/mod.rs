@@ -1,0 +1,196 @@
+//! Listening and serving: the accept loop, each connection's HTTP, and the orderly end.
+//!
+//! # Layout
+//!
+//! * [`listen`]: the socket and the certificate.
+//! * [`forwarded`]: who the client is behind trusted proxies.
+//! * [`accept`]: connections in, HTTP over each.
+//!
+//! [`run`] takes its surroundings from outside, so that a test starts it on port 0.
+
+mod accept;
+mod forwarded;
+mod listen;
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gema_protocol::code::Code;
+use gema_protocol::liveness::Liveness;
+use gema_protocol::session::Policy;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{error, info};
+
+pub use self::listen::{Listener, bind};
+
+use self::accept::Acceptor;
+use crate::apps::{App, Apps};
+use crate::auth::{AuthSetupError, Authorizer};
+use crate::config::Config;
+use crate::gateway::admission::Admission;
+use crate::gateway::pusher::Gateway;
+use crate::http::Context;
+use crate::hub::{Farewell, Hub, Settings};
+use crate::limits::RateLimit;
+use crate::presence::Presence;
+
+/// After the grace period, how long the last farewells may take to arrive.
+const LAST_FAREWELLS: Duration = Duration::from_secs(2);
+
+/// Why the server cannot start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is taken, not ours, or not allowed.
+    #[error("cannot listen on {address}: {source} (server.host, server.port)")]
+    Bind {
+        /// Where it was to listen.
+        address: String,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The certificate or key cannot be used.
+    #[error("{setting} = {path:?}: {problem}")]
+    Tls {
+        /// `server.tls_cert` or `server.tls_key`.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The authorizer's settings cannot be used.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
+    /// The operating system gave no random number for the node's id.
+    #[error("no random number for the node's id: {0}")]
+    Random(#[from] getrandom::Error),
+    /// A shard panicked; its connections are lost, so the process must be started anew.
+    #[error("the engine failed: {0}")]
+    Engine(String),
+}
+
+impl ServerError {
+    fn tls(setting: &'static str, path: &Path, problem: &dyn Display) -> ServerError {
+        ServerError::Tls {
+            setting,
+            path: path.to_owned(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// Serves on `listener` until `shutdown` resolves, then drains: `/ready` says no, nobody new gets in, and
+/// connections are closed with 4200 one after the other over `server.shutdown_grace_s`.
+pub async fn run(
+    listener: Listener,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let mut engine = JoinSet::new();
+    // Below 2^32, as the ids of pusher.com; two nodes of a cluster differ with near certainty.
+    let node = u64::from(getrandom::u32()?);
+    let settings = Settings {
+        shards: config.server.shard_count(),
+        outbox_bytes: config.limits.outbox_bytes,
+        liveness: Liveness {
+            activity_timeout_ms: config.limits.activity_timeout_s * 1000,
+            pong_timeout_ms: config.limits.pong_timeout_s * 1000,
+        },
+    };
+    let hub = Hub::start(&settings, node, &mut engine);
+    let grace = Duration::from_secs(config.server.shutdown_grace_s);
+    let (context, mut empty) = context(&config, &hub)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped);
+    let mut accepting = tokio::spawn(acceptor.run(listener.tcp));
+
+    tokio::select! {
+        () = shutdown => {}
+        Some(result) = engine.join_next() => {
+            let problem = result.map_or_else(|error| error.to_string(), |()| "a shard ended".into());
+            error!(%problem, "the engine failed");
+            return Err(ServerError::Engine(problem));
+        }
+    }
+
+    info!(grace_s = grace.as_secs(), "draining");
+    context.draining.store(true, Ordering::Relaxed);
+    let deadline = Instant::now() + grace;
+    stop.send_replace(true);
+    hub.drain(Farewell::of(Code::Reconnect), grace).await;
+    drop(context);
+    // The receiver ends when the last connection has given its admission back.
+    let emptied = async {
+        drop((&mut accepting).await);
+        drop(hub);
+        empty.recv().await
+    };
+    let emptied = timeout_at(deadline, emptied).await.is_ok() || {
+        timeout(LAST_FAREWELLS, empty.recv()).await.is_ok()
+    };
+    info!(emptied, "stopped");
+    Ok(())
+}
+
+fn context(
+    config: &Config,
+    hub: &Arc<Hub>,
+) -> Result<(Arc<Context>, tokio::sync::mpsc::Receiver<()>), ServerError> {
+    let limits = &config.limits;
+    let apps = Arc::new(Apps::new(config.apps.clone()));
+    let presence = Arc::new(Presence::new(hub.clone(), limits.presence_members));
+    let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
+    let (admission, empty) = Admission::new(limits, apps.iter());
+    let policies = apps.iter().map(|app| {
+        let policy = Policy {
+            key: app.key.clone(),
+            secret: app.secret.clone(),
+            client_events: app.client_events,
+            channel_name_chars: limits.channel_name_chars,
+            event_name_chars: limits.event_name_chars,
+            event_data_bytes: limits.event_data_bytes,
+            channels_per_connection: limits.channels_per_connection,
+            client_events_per_s: limits.client_events_per_s,
+            presence_info_bytes: limits.presence_info_bytes,
+        };
+        (app.index, Arc::new(policy))
+    });
+    let rates = apps
+        .iter()
+        .map(|app| (app.index, RateLimit::per_second(limits.api_requests_per_s)));
+    let gateway = Arc::new(Gateway {
+        hub: hub.clone(),
+        presence: presence.clone(),
+        admission,
+        policies: policies.collect(),
+        apps: apps.clone(),
+        authorizer: authorizer.clone(),
+        activity_timeout_s: limits.activity_timeout_s as u32,
+        message_bytes: limits.message_bytes,
+    });
+    let context = Context {
+        rates: rates.collect(),
+        signing_app: signing_app(config, &apps),
+        limits: limits.clone(),
+        path_prefix: config.server.path_prefix.clone(),
+        draining: false.into(),
+        apps,
+        hub: hub.clone(),
+        presence,
+        gateway,
+        authorizer,
+    };
+    Ok((Arc::new(context), empty))
+}
+
+/// The app that `auth.app` names, unless it is disabled.
+fn signing_app(config: &Config, apps: &Apps) -> Option<Arc<App>> {
+    let app = apps.by_id(&config.auth.app);
+    app.filter(|app| app.enabled).cloned()
+}

@@ -1,0 +1,71 @@
+//! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls.
+
+pub mod client;
+pub mod http;
+
+use std::net::SocketAddr;
+use std::sync::Once;
+use std::time::Duration;
+
+use gema::config::Config;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use self::client::{Client, Raw};
+
+/// How long anything may take before the test fails. Long, since it is only ever waited for in failure.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running server with the embedded defaults and what the test's TOML changes.
+pub struct Server {
+    pub address: SocketAddr,
+    /// Keeps its connections, as a backend does.
+    pub http: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Result<(), gema::ServerError>>,
+}
+
+impl Server {
+    pub async fn start() -> Server {
+        Server::with("").await
+    }
+
+    pub async fn with(toml: &str) -> Server {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        });
+        let mut config = Config::from_toml(toml).expect("the test's config is good");
+        config.server.port = 0;
+        let listener = gema::server::bind(&config).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(gema::run(listener, config, async {
+            drop(stopped.await);
+        }));
+        Server {
+            address,
+            http: reqwest::Client::new(),
+            stop: Some(stop),
+            running,
+        }
+    }
+
+    /// A client of the default app, greeted.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.address, "/app/app-key?protocol=7&client=test").await
+    }
+
+    /// What SIGTERM does.
+    pub fn begin_shutdown(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits until the server has ended.
+    pub async fn ended(&mut self) {
+        let result = timeout(DEADLINE, &mut self.running).await;
+        let result = result.expect("the server ends").expect("without panic");
+        result.expect("without error");
+    }
+}
