@@ -2,15 +2,23 @@
 //! Each module is named after what it promises about.
 
 #![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+#![expect(
     unreachable_pub,
     reason = "modules of one binary, nobody outside to reach them"
 )]
 
 mod support;
 
+mod authorizer;
 mod channels;
 mod client_events;
 mod drain;
+mod guards;
 mod handshake;
 mod hostile_input;
 mod liveness;
@@ -18,4 +26,5 @@ mod order;
 mod presence;
 mod proxy;
 mod slow_consumer;
+mod tls;
 mod trigger_api;

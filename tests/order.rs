@@ -11,23 +11,17 @@ async fn subscribers_on_different_shards_hear_concurrent_publishers_in_one_order
     const PUBLISHERS: usize = 4;
     const EVENTS: usize = 100;
     let server = Arc::new(Server::with("[server]\nshards = 4").await);
-    let readers = (0..8).map(|_| {
-        let server = server.clone();
-        async move {
-            let mut client = server.client().await;
-            client.subscribe("a").await;
-            tokio::spawn(async move {
-                let mut heard = Vec::new();
-                for _ in 0..PUBLISHERS * EVENTS {
-                    heard.push(client.event("n").await["data"].clone());
-                }
-                heard
-            })
-        }
-    });
     let mut reading = Vec::new();
-    for reader in readers {
-        reading.push(reader.await);
+    for _ in 0..8 {
+        let mut client = server.client().await;
+        client.subscribe("a").await;
+        reading.push(tokio::spawn(async move {
+            let mut heard = Vec::new();
+            for _ in 0..PUBLISHERS * EVENTS {
+                heard.push(client.event("n").await["data"].clone());
+            }
+            heard
+        }));
     }
     let publishing = (0..PUBLISHERS).map(|publisher| {
         let server = server.clone();

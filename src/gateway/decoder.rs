@@ -55,9 +55,9 @@ impl Decoder {
 
     /// Takes the next message out of `input`, which shrinks, or `None` when it holds no complete one.
     /// Frames to send back (pong, close) are appended to `replies`.
-    pub(super) fn next<'i>(
+    pub(super) fn next(
         &mut self,
-        input: &mut &'i [u8],
+        input: &mut &[u8],
         replies: &mut Vec<u8>,
     ) -> Result<Option<Incoming>, Violation> {
         let mut feed = Feed { input, replies };

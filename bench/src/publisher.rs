@@ -1,0 +1,269 @@
+//! Publishers: the signed HTTP trigger API over one keep-alive connection, and the floor's control line.
+
+use std::{
+    net::SocketAddrV4,
+    rc::Rc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use gema_protocol::{request::ApiRequest, server};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Mutex,
+    time::timeout,
+};
+
+use crate::{
+    client::{App, Target},
+    error::BenchError,
+};
+
+/// How long a reply may take.
+const REPLY: Duration = Duration::from_secs(10);
+/// More bytes than a reply to a trigger has.
+const LONGEST_REPLY: usize = 64 * 1024;
+/// Name of every event the bench publishes.
+const EVENT: &str = "bench";
+
+/// One source of ordered publishes.
+#[derive(Debug)]
+pub(crate) enum Publisher {
+    /// The trigger API of a Pusher-protocol server.
+    Http(HttpPublisher),
+    /// The control line of the floor, shared by all publishers.
+    Floor(Rc<Mutex<TcpStream>>),
+}
+
+impl Publisher {
+    /// Connects `count` publishers. On the floor this must happen before any subscriber connects.
+    pub(crate) async fn open(target: &Target, count: u16) -> Result<Vec<Self>, BenchError> {
+        let mut publishers = Vec::new();
+        match target {
+            Target::Pusher(app) => {
+                for _ in 0..count {
+                    let publisher = HttpPublisher::open(app.clone()).await?;
+                    publishers.push(Self::Http(publisher));
+                }
+            }
+            Target::Floor(address) => {
+                let control = Rc::new(Mutex::new(connect(*address).await?));
+                publishers.resize_with(usize::from(count), || Self::Floor(control.clone()));
+            }
+        }
+        Ok(publishers)
+    }
+
+    /// Tells the floor how many subscribers to accept; other servers know by themselves.
+    pub(crate) async fn announce(&self, subscribers: usize) -> Result<(), BenchError> {
+        let Self::Floor(control) = self else {
+            return Ok(());
+        };
+        let command = format!("accept {subscribers}\n");
+        write(&mut *control.lock().await, command.as_bytes()).await
+    }
+
+    /// Waits until the floor has accepted all it was told to.
+    pub(crate) async fn announced(&self) -> Result<(), BenchError> {
+        let Self::Floor(control) = self else {
+            return Ok(());
+        };
+        let mut answer = [0; 3];
+        let mut control = control.lock().await;
+        timeout(REPLY, control.read_exact(&mut answer))
+            .await
+            .map_err(|_| deadline("accepting on the floor"))?
+            .map_err(BenchError::io("reading the floor's answer"))?;
+        match &answer {
+            b"ok\n" => Ok(()),
+            _ => Err(BenchError::Protocol(format!("the floor said {answer:?}"))),
+        }
+    }
+
+    /// Publishes `data` to `channel`. HTTP: returns after the 200. Floor: returns once the command is written.
+    pub(crate) async fn publish(&mut self, channel: &str, data: &str) -> Result<(), BenchError> {
+        match self {
+            Self::Http(http) => http.publish(channel, data).await,
+            Self::Floor(control) => {
+                // The very bytes a Pusher server would send, made here so that the floor makes nothing.
+                let frame = server::event(channel, EVENT, data);
+                let mut command = format!("publish {}\n", frame.len()).into_bytes();
+                command.extend_from_slice(frame.bytes());
+                write(&mut *control.lock().await, &command).await
+            }
+        }
+    }
+}
+
+/// A client of the trigger API that sends one request at a time on one connection.
+#[derive(Debug)]
+pub(crate) struct HttpPublisher {
+    app: App,
+    path: String,
+    stream: TcpStream,
+    /// What has arrived of the reply; empty between requests.
+    received: Vec<u8>,
+    /// Connections made after the first, because the server closed one.
+    pub(crate) reconnects: u64,
+}
+
+impl HttpPublisher {
+    /// Connects to the app's server.
+    pub(crate) async fn open(app: App) -> Result<Self, BenchError> {
+        Ok(Self {
+            stream: connect(app.address).await?,
+            path: format!("/apps/{}/events", app.id),
+            app,
+            received: Vec::new(),
+            reconnects: 0,
+        })
+    }
+
+    /// Triggers one event on one channel; an answer other than 200 is an error.
+    pub(crate) async fn publish(&mut self, channel: &str, data: &str) -> Result<(), BenchError> {
+        let body = json!({"name": EVENT, "channels": [channel], "data": data}).to_string();
+        let now_s = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let query = ApiRequest {
+            method: "POST",
+            path: &self.path,
+            query: "",
+            body: body.as_bytes(),
+        }
+        .sign(&self.app.key, &self.app.secret, now_s);
+        let request = format!(
+            "POST {}?{query} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.path,
+            self.app.address,
+            body.len()
+        );
+        write(&mut self.stream, request.as_bytes()).await?;
+        let reply = timeout(REPLY, self.reply())
+            .await
+            .map_err(|_| deadline("the reply of the trigger API"))??;
+        self.received.clear();
+        if !reply.keep_alive {
+            self.stream = connect(self.app.address).await?;
+            self.reconnects += 1;
+        }
+        if reply.status == 200 {
+            return Ok(());
+        }
+        Err(BenchError::Refused {
+            status: reply.status,
+            body: reply.body,
+        })
+    }
+
+    async fn reply(&mut self) -> Result<Reply, BenchError> {
+        loop {
+            if let Some(reply) = Reply::parse(&self.received)? {
+                return Ok(reply);
+            }
+            let read = self
+                .stream
+                .read_buf(&mut self.received)
+                .await
+                .map_err(BenchError::io("reading the reply of the trigger API"))?;
+            if read == 0 || self.received.len() > LONGEST_REPLY {
+                let text = String::from_utf8_lossy(&self.received).into_owned();
+                return Err(BenchError::Protocol(format!("not a whole reply: {text:?}")));
+            }
+        }
+    }
+}
+
+/// A complete HTTP/1.1 reply.
+#[derive(Debug, PartialEq, Eq)]
+struct Reply {
+    status: u16,
+    keep_alive: bool,
+    body: String,
+}
+
+impl Reply {
+    /// Reads a reply with a Content-Length; `None` while it is not complete.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, BenchError> {
+        let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]);
+        let wrong = |what: &str| BenchError::Protocol(format!("{what} in the reply: {head}"));
+        let mut lines = head.lines();
+        let status = lines
+            .next()
+            .and_then(|line| line.strip_prefix("HTTP/1.1 "))
+            .and_then(|rest| rest.get(..3)?.parse().ok())
+            .ok_or_else(|| wrong("no HTTP/1.1 status"))?;
+        let (mut length, mut keep_alive) = (None, true);
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().ok();
+            } else if name.eq_ignore_ascii_case("connection") {
+                keep_alive = !value.trim().eq_ignore_ascii_case("close");
+            }
+        }
+        let length: usize = length.ok_or_else(|| wrong("no Content-Length"))?;
+        let body = &bytes[end + 4..];
+        if body.len() < length {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            status,
+            keep_alive,
+            body: String::from_utf8_lossy(&body[..length]).into_owned(),
+        }))
+    }
+}
+
+async fn connect(address: SocketAddrV4) -> Result<TcpStream, BenchError> {
+    let io = BenchError::io("connecting a publisher");
+    let stream = TcpStream::connect(address).await.map_err(io)?;
+    let io = BenchError::io("setting TCP_NODELAY");
+    stream.set_nodelay(true).map_err(io)?;
+    Ok(stream)
+}
+
+async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), BenchError> {
+    let io = BenchError::io("writing a publish");
+    stream.write_all(bytes).await.map_err(io)
+}
+
+fn deadline(what: &'static str) -> BenchError {
+    BenchError::Deadline {
+        what,
+        seconds: REPLY.as_secs(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_complete_only_with_its_whole_body() {
+        let text = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX: y\r\n\r\n{}";
+        for cut in 0..text.len() {
+            assert_eq!(Reply::parse(&text[..cut]).unwrap(), None, "{cut}");
+        }
+        let reply = Reply::parse(text).unwrap().unwrap();
+        assert_eq!((reply.status, reply.keep_alive), (200, true));
+        assert_eq!(reply.body, "{}");
+    }
+
+    #[test]
+    fn a_server_that_closes_after_each_reply_is_noticed() {
+        let text = b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        let reply = Reply::parse(text).unwrap().unwrap();
+        assert_eq!((reply.status, reply.keep_alive), (401, false));
+    }
+
+    #[test]
+    fn replies_this_client_cannot_delimit_are_errors() {
+        assert!(Reply::parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+        assert!(Reply::parse(b"SSH-2.0\r\n\r\n").is_err());
+    }
+}
