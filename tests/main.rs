@@ -17,6 +17,7 @@ mod support;
 mod authorizer;
 mod channels;
 mod client_events;
+mod documents;
 mod drain;
 mod guards;
 mod handshake;
