@@ -5,6 +5,7 @@
 //! * [`events`]: publishing, the busiest endpoints, hence first.
 //! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
 //! * [`channels`]: questions about channels and their users.
+//! * [`connections`]: how many connections an app has.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
 //! * [`health`]: alive, ready, and the landing page.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
@@ -15,6 +16,7 @@ mod api;
 mod body;
 mod broadcasting;
 mod channels;
+mod connections;
 mod cors;
 mod events;
 mod health;
@@ -83,6 +85,8 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .or(upgrade::routes(shared.clone().boxed()))
         .unify()
         .or(channels::routes(shared.clone().boxed()))
+        .unify()
+        .or(connections::routes(shared.clone().boxed()))
         .unify()
         .or(broadcasting::routes(shared.clone().boxed()))
         .unify()
