@@ -19,5 +19,6 @@ lint: ## formatting and clippy, warnings are errors
 fmt: ## format the Rust code
 	cargo fmt --all
 
-bench: ## the figures, measured side by side
-	cargo run --release --locked -p gema-bench
+bench: ## the figures, measured side by side against a loop of raw send() calls; about four minutes
+	cargo build --release --locked --workspace
+	$${CARGO_TARGET_DIR:-target}/release/gema-bench compare --gema $${CARGO_TARGET_DIR:-target}/release/gema

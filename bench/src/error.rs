@@ -31,6 +31,9 @@ pub(crate) enum BenchError {
     /// A file of /proc did not read as expected; mostly: no such process.
     #[error("{path}: {why}")]
     Proc { path: String, why: String },
+    /// The process whose CPU is read did nothing while the server worked.
+    #[error("the process of --pid used no CPU: it is not the one that serves")]
+    IdleProcess,
     /// A server that `compare` started did not come up.
     #[error("{program} did not start: {why}")]
     Child { program: String, why: String },

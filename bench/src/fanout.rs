@@ -92,7 +92,7 @@ pub(crate) async fn run(target: &Target, plan: &Plan, pid: u32) -> Result<Vec<Fi
     let length = Duration::from_secs(u64::from(plan.seconds));
     let (_, skipped) = phase(&board, sources, plan, length).await?;
     let elapsed = started.elapsed();
-    let cpu_ns = Cpu::of(pid)?.since(&cpu);
+    let cpu_ns = Cpu::of(pid)?.used_since(&cpu)?;
     let own_cpu_ns = Cpu::of(own_pid)?.since(&own_cpu);
     let rss_kib = procfs::rss_kib(pid)?;
 
@@ -203,11 +203,8 @@ impl Board {
             sequence,
             due_ns: due.duration_since(self.epoch).as_nanos() as u64,
         };
-        let sent = Instant::now();
-        source
-            .publish(CHANNEL, &stamp.payload(self.payload))
-            .await?;
-        let took_us = sent.elapsed().as_micros() as u64;
+        let took = source.publish(CHANNEL, stamp.payload(self.payload)).await?;
+        let took_us = took.as_micros() as u64;
         self.publish_us.borrow_mut().saturating_record(took_us);
         Ok(())
     }

@@ -30,6 +30,7 @@ pub(crate) async fn run(
     let (subscribers, errors) = client::open_all(&target, connections, channel).await;
     let took = started.elapsed();
     let connected = Cpu::of(pid)?;
+    let connect_ns = connected.used_since(&cpu)?;
     if let Some(first) = errors.first() {
         eprintln!(
             "{} of {connections} failed, the first: {first}",
@@ -45,7 +46,7 @@ pub(crate) async fn run(
         Figure::new(
             "CPU per connect + subscribe",
             Unit::Micros,
-            each(connected.since(&cpu) as f64 / 1e3, count),
+            each(connect_ns as f64 / 1e3, count),
         ),
         Figure::new(
             "RSS per connection",

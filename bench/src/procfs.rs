@@ -57,6 +57,14 @@ impl Cpu {
         let sum = |cpu: &Self| cpu.threads.values().sum::<u64>();
         sum(self).saturating_sub(sum(earlier))
     }
+
+    /// As `since`, for a time in which a server has certainly worked: none used means the wrong process.
+    pub(crate) fn used_since(&self, earlier: &Self) -> Result<u64, BenchError> {
+        match self.since(earlier) {
+            0 => Err(BenchError::IdleProcess),
+            used => Ok(used),
+        }
+    }
 }
 
 /// Resident memory of a process in KiB (VmRSS).
@@ -141,6 +149,16 @@ mod tests {
         let status = "Name:\tgema\nVmHWM:\t  999 kB\nVmRSS:\t   123456 kB\nThreads:\t3\n";
         assert_eq!(parse_rss(status), Some(123_456));
         assert_eq!(parse_rss("Name:\tkthread\n"), None);
+    }
+
+    #[test]
+    fn a_process_that_did_nothing_is_not_the_server() {
+        let account = cpu(&[(1, 1_000)], 0);
+        assert!(matches!(
+            account.used_since(&account),
+            Err(BenchError::IdleProcess)
+        ));
+        assert_eq!(cpu(&[(1, 1_001)], 0).used_since(&account).unwrap(), 1);
     }
 
     fn cpu(threads: &[(u32, u64)], ticks: u64) -> Cpu {

@@ -39,7 +39,7 @@ pub(crate) async fn run(
         publisher.publish(CHANNEL, &data).await?;
         times_us.saturating_record(sent.elapsed().as_micros() as u64);
     }
-    let cpu_us = Cpu::of(pid)?.since(&cpu) as f64 / 1e3;
+    let cpu_us = Cpu::of(pid)?.used_since(&cpu)? as f64 / 1e3;
     let mut figures = vec![Figure::new(
         "CPU per request",
         Unit::Micros,
