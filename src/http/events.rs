@@ -84,12 +84,18 @@ where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
     F: FnOnce(Arc<Context>, Signed) -> R,
-    R: Future<Output = Result<Response, ApiError>>,
+    R: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
     let result = async {
+        let app = segment(&app);
+        // Nobody unknown may have a large body read.
+        Signed::caller(&context, &app, &call)?;
         let body = body::read(stream, context.limits.request_bytes).await?;
-        let signed = Signed::check(&context, &segment(&app), &Method::POST, &call, body)?;
-        publish(context, signed).await
+        let signed = Signed::check(&context, &app, &Method::POST, &call, body)?;
+        // In a task of its own: what has begun is carried out for all channels, even if the caller hangs up.
+        tokio::spawn(publish(context, signed))
+            .await
+            .unwrap_or(Err(ApiError::Failed))
     };
     Ok(answer(result.await))
 }
@@ -123,6 +129,9 @@ async fn trigger_batch(context: Arc<Context>, signed: Signed) -> Result<Response
         if trigger.channels.is_some() {
             let message = format!("batch[{index}]: 'channels' is not supported, use 'channel'");
             return Err(ApiError::Bad(message));
+        }
+        if trigger.channel.is_none() {
+            return Err(missing("channel").within(index));
         }
         let event = Event::check(trigger, &context, &signed);
         events.push(event.map_err(|error| error.within(index))?);
@@ -169,7 +178,7 @@ impl<'a> Event<'a> {
                 "Event name '{name}' is reserved: names may not begin with 'pusher:' or 'pusher_internal:'"
             )));
         }
-        let data = text_of(trigger.data.ok_or_else(|| missing("data"))?);
+        let data = text_of(trigger.data.ok_or_else(|| missing("data"))?)?;
         if data.len() > limits.event_data_bytes {
             let max = limits.event_data_bytes;
             return Err(ApiError::TooLarge(format!(
@@ -238,9 +247,12 @@ fn missing(name: &str) -> ApiError {
 }
 
 /// The string that `data` is, or for any other JSON value its text.
-fn text_of(data: &RawValue) -> Cow<'_, str> {
-    match serde_json::from_str::<Cow<'_, str>>(data.get()) {
-        Ok(text) => Cow::Owned(text.into_owned()),
-        Err(_) => Cow::Borrowed(data.get()),
+fn text_of(data: &RawValue) -> Result<Cow<'_, str>, ApiError> {
+    if !data.get().starts_with('"') {
+        return Ok(Cow::Borrowed(data.get()));
     }
+    // What fails here is half of a surrogate pair, which no text can hold.
+    serde_json::from_str(data.get())
+        .map(Cow::Owned)
+        .map_err(|error| ApiError::Bad(format!("Invalid data: {error}")))
 }
