@@ -89,6 +89,12 @@ impl Admission {
             _alive: alive,
         })
     }
+
+    /// Connections of `app` that are open now.
+    pub fn connections(&self, app: &App) -> usize {
+        let count = self.apps.get(&app.index);
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
+    }
 }
 
 impl Drop for Admitted {

@@ -111,6 +111,13 @@ impl Signed {
             .find_map(|(key, value)| (key == name).then_some(value))
     }
 
+    /// All values of a parameter that may be there several times, decoded.
+    pub(super) fn parameters(&self, name: &str) -> Vec<String> {
+        form_urlencoded::parse(self.query.as_bytes())
+            .filter_map(|(key, value)| (key == name).then(|| value.into_owned()))
+            .collect()
+    }
+
     /// Refuses parameters that the endpoint does not have, as Pusher does; those of the signature pass.
     pub(super) fn only_parameters(&self, known: &[&str]) -> Result<(), ApiError> {
         let extra: Vec<_> = form_urlencoded::parse(self.query.as_bytes())
