@@ -216,6 +216,11 @@ async fn bad_bodies_are_told_what_is_wrong() {
         (r#"{"data":"1","channel":"a"}"#, 400, "name"),
         (r#"{"name":"","data":"1","channel":"a"}"#, 400, "name"),
         (r#"{"name":"n","channel":"a"}"#, 400, "data"),
+        (
+            r#"{"name":"n","data":"half \ud800","channel":"a"}"#,
+            400,
+            "JSON",
+        ),
         (r#"{"name":"n","data":"1"}"#, 400, "channels"),
         (r#"{"name":"n","data":"1","channels":[]}"#, 400, "channels"),
         (r#"{"name":"n","data":"1","channel":"a b"}"#, 400, "a b"),

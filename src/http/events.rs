@@ -3,7 +3,7 @@
 //! Rules: <https://pusher.com/docs/channels/library_auth_reference/rest-api/#post-event-trigger-an-event>.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Buf;
@@ -11,9 +11,9 @@ use futures_util::Stream;
 use gema_protocol::server;
 use gema_protocol::socket_id::SocketId;
 use hyper::{Method, StatusCode};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
@@ -95,12 +95,18 @@ where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
     F: FnOnce(Arc<Context>, Signed) -> R,
-    R: Future<Output = Result<Response, ApiError>>,
+    R: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
     let result = async {
+        let app = segment(&app);
+        // Nobody unknown may have a large body read.
+        Signed::caller(&context, &app, &call)?;
         let body = body::read(stream, context.limits.request_bytes).await?;
-        let signed = Signed::check(&context, &segment(&app), &Method::POST, &call, body)?;
-        publish(context, signed).await
+        let signed = Signed::check(&context, &app, &Method::POST, &call, body)?;
+        // In a task of its own: what has begun is carried out for all channels, even if the caller hangs up.
+        tokio::spawn(publish(context, signed))
+            .await
+            .unwrap_or(Err(ApiError::Failed))
     };
     Ok(answer(result.await))
 }
@@ -158,6 +164,9 @@ async fn trigger_batch(context: Arc<Context>, signed: Signed) -> Result<Response
         if trigger.channels.is_some() {
             let message = format!("batch[{index}]: 'channels' is not supported, use 'channel'");
             return Err(ApiError::Bad(message));
+        }
+        if trigger.channel.is_none() {
+            return Err(missing("channel").within(index));
         }
         let event = Event::check(trigger, &context, &signed);
         events.push(event.map_err(|error| error.within(index))?);
@@ -292,8 +301,10 @@ fn text_of<'de, D: Deserializer<'de>>(data: D) -> Result<Option<Cow<'de, str>>, 
     let Some(data) = Option::<&RawValue>::deserialize(data)? else {
         return Ok(None);
     };
-    Ok(Some(match serde_json::from_str::<String>(data.get()) {
-        Ok(text) => text.into(),
-        Err(_) => data.get().into(),
-    }))
+    if !data.get().starts_with('"') {
+        return Ok(Some(data.get().into()));
+    }
+    // What fails here is half of a surrogate pair, which no text can hold.
+    let text: String = serde_json::from_str(data.get()).map_err(D::Error::custom)?;
+    Ok(Some(text.into()))
 }

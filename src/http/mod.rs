@@ -5,8 +5,8 @@
 //! * [`events`]: publishing, the busiest endpoints, hence first.
 //! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
 //! * [`channels`]: questions about channels and their users.
-//! * [`connections`]: how many connections an app has.
 //! * [`users`]: sending a user away.
+//! * [`connections`]: how many connections an app has.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
 //! * [`health`]: alive, ready, and the landing page.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
@@ -88,13 +88,15 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(channels::routes(shared.clone().boxed()))
         .unify()
-        .or(connections::routes(shared.clone().boxed()))
-        .unify()
         .or(users::routes(shared.clone().boxed()))
+        .unify()
+        .or(connections::routes(shared.clone().boxed()))
         .unify()
         .or(broadcasting::routes(shared.clone().boxed()))
         .unify()
-        .or(health::routes(shared.boxed()))
+        .or(health::routes(shared.clone().boxed()))
+        .unify()
+        .or(upgrade::elsewhere(shared.boxed()))
         .unify()
         .recover(not_routed)
         .unify()

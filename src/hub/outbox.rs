@@ -76,7 +76,10 @@ impl Outbox {
 
     /// Drops every frame of which nothing is written yet. A frame begun has to be finished: half of one
     /// would make whatever follows unreadable.
-    pub(super) fn cut(&mut self, pool: &mut Pool) {
+    pub(super) fn cut(&mut self, link: &Link, pool: &mut Pool) {
+        if let Wire::Door(door) = &link.wire {
+            door.cut();
+        }
         let keep = usize::from(self.written > 0);
         while self.frames.len() > keep {
             if let Some(frame) = self.frames.pop_back() {
@@ -185,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn a_cut_keeps_only_the_frame_that_is_begun() {
         let (mut outbox, mut pool, link, mut client) = blocked(20_000).await;
-        outbox.cut(&mut pool);
+        outbox.cut(&link, &mut pool);
         assert!(outbox.bytes(&link) < 1024 && pool.len() <= 1);
         push(&mut outbox, &mut pool, vec![0xff; 3]);
         let reader = tokio::spawn(async move {
