@@ -38,7 +38,7 @@ pub(super) enum ApiError {
     Bad(String),
     #[error("Internal server error")]
     Failed,
-    #[error("Invalid channel name '{name}': {error}")]
+    #[error("{error}: '{name}'")]
     Channel {
         name: String,
         error: ChannelNameError,
