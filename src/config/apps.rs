@@ -44,6 +44,7 @@ impl Check<'_> {
             max_connections: raw.max_connections,
             encryption_master_key: self
                 .master_key(path("encryption_master_key"), &raw.encryption_master_key),
+            webhooks: self.webhooks(&path("webhooks"), &raw.webhooks),
         }
     }
 
