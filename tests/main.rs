@@ -29,3 +29,4 @@ mod proxy;
 mod slow_consumer;
 mod tls;
 mod trigger_api;
+mod webhooks;

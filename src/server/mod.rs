@@ -38,6 +38,7 @@ use crate::http::Context;
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
 use crate::presence::Presence;
+use crate::webhooks::WebhookSetupError;
 
 /// After the grace period, how long the last farewells may take to arrive.
 const LAST_FAREWELLS: Duration = Duration::from_secs(2);
@@ -66,6 +67,9 @@ pub enum ServerError {
     /// The authorizer's settings cannot be used.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
+    /// The webhooks cannot be sent.
+    #[error(transparent)]
+    Webhooks(#[from] WebhookSetupError),
     /// The operating system gave no random number for the node's id.
     #[error("no random number for the node's id: {0}")]
     Random(#[from] getrandom::Error),
