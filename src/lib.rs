@@ -2,11 +2,12 @@
 //!
 //! # Layout
 //!
-//! Arrows point one way: `hub <- {gateway, presence} <- http <- server <- cli`; the protocol itself is the
+//! Arrows point one way: `hub <- {broker, users} <- gateway <- http <- server <- cli`; the protocol itself is the
 //! crate `gema-protocol`, below all of them.
 //!
 //! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.
-//! * [`presence`]: who is in a channel.
+//! * [`broker`]: what happens in channels, for all doors alike.
+//! * [`presence`]: who is in a channel. [`users`]: who has signed in.
 //! * [`gateway`]: doors to the hub, today the Pusher WebSocket.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
 //! * [`server`]: listening, the accept loop, the orderly end.
@@ -20,6 +21,7 @@
 
 pub mod apps;
 pub mod auth;
+pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -29,5 +31,6 @@ pub mod hub;
 pub mod limits;
 pub mod presence;
 pub mod server;
+pub mod users;
 
 pub use server::{ServerError, run};

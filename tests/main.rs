@@ -15,6 +15,7 @@
 mod support;
 
 mod authorizer;
+mod cache;
 mod channels;
 mod client_events;
 mod documents;
@@ -27,5 +28,7 @@ mod order;
 mod presence;
 mod proxy;
 mod slow_consumer;
+mod subscription_count;
 mod tls;
 mod trigger_api;
+mod users;

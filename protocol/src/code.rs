@@ -42,6 +42,8 @@ pub enum Code {
     PongTimeout = 4201,
     /// More client events than allowed. Only ever an event: as a close it would keep pusher-js away for good.
     ClientEventRate = 4301,
+    /// A watchlist with more users than are watched. Only ever an event, after a sign-in that succeeded.
+    WatchlistLimit = 4302,
 }
 
 impl Code {
@@ -72,6 +74,7 @@ impl Code {
             Self::Reconnect => "Reconnect immediately",
             Self::PongTimeout => "Pong reply not received in time",
             Self::ClientEventRate => "Client event rejected due to rate limit",
+            Self::WatchlistLimit => "The watchlist is too long: its first 100 users are watched",
         }
     }
 }

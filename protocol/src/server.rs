@@ -159,6 +159,39 @@ pub fn signin_success(user_data: &str) -> Frame {
     system("pusher:signin_success", None, Data::Text(&data))
 }
 
+/// A cache channel has nothing to replay to its new subscriber.
+#[must_use]
+pub fn cache_miss(channel: &str) -> Frame {
+    system("pusher:cache_miss", Some(channel), Data::Text("{}"))
+}
+
+/// How many subscriptions a channel has now.
+#[must_use]
+pub fn subscription_count(channel: &str, count: u32) -> Frame {
+    let data = format!("{{\"subscription_count\":{count}}}");
+    system(
+        "pusher_internal:subscription_count",
+        Some(channel),
+        Data::Text(&data),
+    )
+}
+
+/// Which of the users that a client watches are online and which are not; a group without users is left out.
+#[must_use]
+pub fn watchlist_events(online: &[&str], offline: &[&str]) -> Frame {
+    let group = |name: &str, ids: &[&str]| {
+        let ids: Vec<String> = ids.iter().map(|id| quoted(id)).collect();
+        (!ids.is_empty()).then(|| {
+            let ids = ids.join(",");
+            format!("{{\"name\":\"{name}\",\"user_ids\":[{ids}]}}")
+        })
+    };
+    let groups = [group("online", online), group("offline", offline)];
+    let events: Vec<String> = groups.into_iter().flatten().collect();
+    let data = format!("{{\"events\":[{}]}}", events.join(","));
+    system("pusher_internal:watchlist_events", None, Data::Text(&data))
+}
+
 fn system(event: &str, channel: Option<&str>, data: Data<'_>) -> Frame {
     Message {
         event,

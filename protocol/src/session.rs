@@ -76,12 +76,21 @@ pub enum Action {
         /// Who it was there; with presence channels only.
         member: Option<Member>,
     },
+    /// The client has signed in: [`Session::user`] says as whom. Tell it so.
+    SignIn {
+        /// What to send.
+        reply: Frame,
+        /// What the same user had watched on this connection until now; `None` when it had not signed in before.
+        unwatch: Option<Vec<Arc<str>>>,
+    },
     /// Send this to all other subscribers of the channel.
     Publish {
         /// The channel, to which this connection is subscribed.
         channel: ChannelName,
         /// The event.
         frame: Frame,
+        /// Who sends it; on presence channels only.
+        user_id: Option<Arc<str>>,
     },
 }
 
@@ -119,7 +128,10 @@ impl Session {
                 .unwrap_or_else(|why| why.reply(&request)),
             ClientMessage::Unsubscribe { channel } => self.unsubscribe(&channel),
             ClientMessage::Signin { auth, user_data } => match self.signin(&auth, &user_data) {
-                Ok(()) => Action::Reply(server::signin_success(&user_data)),
+                Ok(unwatch) => Action::SignIn {
+                    reply: server::signin_success(&user_data),
+                    unwatch,
+                },
                 Err(why) => refuse(Some(Code::Unauthorized), &why),
             },
             ClientMessage::ClientEvent {
@@ -152,6 +164,11 @@ impl Session {
     #[must_use]
     pub fn user(&self) -> Option<&User> {
         self.user.as_deref()
+    }
+
+    /// Ends the sign-in and gives the user, for the caller to tell others: the connection is going.
+    pub fn take_user(&mut self) -> Option<Box<User>> {
+        self.user.take()
     }
 
     /// Signs the connection in as a user whom the caller has authenticated by other means.
@@ -244,7 +261,8 @@ impl Session {
         }
     }
 
-    fn signin(&mut self, auth: &str, user_data: &str) -> Result<(), String> {
+    /// Gives the watchlist of an earlier sign-in as the same user.
+    fn signin(&mut self, auth: &str, user_data: &str) -> Result<Option<Vec<Arc<str>>>, String> {
         let Policy { key, secret, .. } = &*self.policy;
         auth::verify_user(auth, key, secret, self.socket, user_data)
             .map_err(|error| error.to_string())?;
@@ -255,8 +273,8 @@ impl Session {
                 current.id
             )),
             _ => {
-                self.set_user(user);
-                Ok(())
+                let before = self.user.replace(Box::new(user));
+                Ok(before.map(|user| user.watchlist))
             }
         }
     }
@@ -295,11 +313,12 @@ impl Session {
             return Err(ClientEventError::DataTooLarge { bytes, max });
         }
         let (channel, member) = &self.subscriptions[place];
-        let user_id = member.as_ref().map(|member| &*member.user_id);
-        let frame = server::client_event(channel.as_str(), event, data, user_id);
+        let user_id = member.as_ref().map(|member| member.user_id.clone());
+        let frame = server::client_event(channel.as_str(), event, data, user_id.as_deref());
         Ok(Action::Publish {
             channel: channel.clone(),
             frame,
+            user_id,
         })
     }
 }

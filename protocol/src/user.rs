@@ -17,10 +17,17 @@ pub struct User {
     pub user_info: Option<Arc<str>>,
     /// The roles that guards of channels ask for; empty when `user_data` names none.
     pub roles: Vec<String>,
+    /// The users whose coming and going this one wants to hear of, at most [`MAX_WATCHLIST`] and each once.
+    pub watchlist: Vec<Arc<str>>,
+    /// Whether `user_data` named more than that.
+    pub watchlist_cut: bool,
 }
 
+/// The users that one user may watch. Source: "Watchlist" in Pusher's documentation of user authentication.
+pub const MAX_WATCHLIST: usize = 100;
+
 impl User {
-    /// Reads the `user_data` of a sign-in: `{"id", "user_info"?, "roles"?: [string]}`. Check the signature first.
+    /// Reads the `user_data` of a sign-in: `{"id", "user_info"?, "roles"?: [string], "watchlist"?: [string]}`. Check the signature first.
     ///
     /// # Errors
     /// Says which rule the text breaks.
@@ -31,6 +38,7 @@ impl User {
             id: Option<&'a RawValue>,
             user_info: Option<&'a RawValue>,
             roles: Option<&'a RawValue>,
+            watchlist: Option<&'a RawValue>,
         }
         let data: UserData<'_> = json::object(user_data).ok_or(UserError::NotJson)?;
         let id = data
@@ -45,11 +53,25 @@ impl User {
             Some(roles) => serde_json::from_str(roles.get()).map_err(|_| UserError::BadRoles)?,
             None => Vec::new(),
         };
+        let watched: Vec<String> = match data.watchlist {
+            Some(ids) => serde_json::from_str(ids.get()).map_err(|_| UserError::BadWatchlist)?,
+            None => Vec::new(),
+        };
+        let watchlist_cut = watched.len() > MAX_WATCHLIST;
+        let mut watchlist: Vec<Arc<str>> = watched
+            .into_iter()
+            .take(MAX_WATCHLIST)
+            .map(Arc::from)
+            .collect();
+        watchlist.sort_unstable();
+        watchlist.dedup();
         let user_info = data.user_info.map(|info| info.get().into());
         Ok(Self {
             id: id.as_ref().into(),
             user_info,
             roles,
+            watchlist,
+            watchlist_cut,
         })
     }
 }
@@ -69,6 +91,9 @@ pub enum UserError {
     /// `roles` is there, but not a list of strings.
     #[error("Invalid user_data: roles must be a list of strings")]
     BadRoles,
+    /// `watchlist` is there, but not a list of strings.
+    #[error("Invalid user_data: watchlist must be a list of strings")]
+    BadWatchlist,
 }
 
 #[cfg(test)]
@@ -77,13 +102,15 @@ mod tests {
 
     #[test]
     fn id_info_and_roles_are_read_and_the_rest_is_ignored() {
-        let data = r#"{"id":"7","user_info":{"n": 1},"roles":["admin","staff"],"watchlist":["8"]}"#;
+        let data = r#"{"id":"7","user_info":{"n": 1},"roles":["admin","staff"],"watchlist":["9","8","9"]}"#;
         let user = User::parse(data).unwrap();
         assert_eq!(
             (&*user.id, user.user_info.as_deref()),
             ("7", Some(r#"{"n": 1}"#))
         );
         assert_eq!(user.roles, ["admin", "staff"]);
+        assert_eq!(user.watchlist, ["8".into(), "9".into()]);
+        assert!(!user.watchlist_cut);
     }
 
     #[test]
@@ -94,9 +121,20 @@ mod tests {
             User {
                 id: "0".into(),
                 user_info: None,
-                roles: Vec::new()
+                roles: Vec::new(),
+                watchlist: Vec::new(),
+                watchlist_cut: false,
             }
         );
+    }
+
+    #[test]
+    fn a_longer_watchlist_is_cut_and_said_to_be() {
+        let ids: Vec<String> = (0..101).map(|id| format!("\"{id}\"")).collect();
+        let user =
+            User::parse(&format!(r#"{{"id":"7","watchlist":[{}]}}"#, ids.join(","))).unwrap();
+        assert_eq!((user.watchlist.len(), user.watchlist_cut), (100, true));
+        assert!(!user.watchlist.contains(&"100".into()));
     }
 
     #[test]
@@ -111,6 +149,7 @@ mod tests {
             (&long, UserError::IdTooLong),
             (r#"{"id":"7","roles":"admin"}"#, UserError::BadRoles),
             (r#"{"id":"7","roles":[1]}"#, UserError::BadRoles),
+            (r#"{"id":"7","watchlist":"8"}"#, UserError::BadWatchlist),
         ] {
             assert_eq!(User::parse(data), Err(error), "{data}");
         }

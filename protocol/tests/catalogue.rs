@@ -82,6 +82,22 @@ fn an_event_of_a_client() {
 }
 
 #[test]
+fn cache_miss() {
+    assert_snapshot!(text(&server::cache_miss("cache-a")), @r#"{"event":"pusher:cache_miss","channel":"cache-a","data":"{}"}"#);
+}
+
+#[test]
+fn subscription_count() {
+    assert_snapshot!(text(&server::subscription_count("a", 13)), @r#"{"event":"pusher_internal:subscription_count","channel":"a","data":"{\"subscription_count\":13}"}"#);
+}
+
+#[test]
+fn watchlist_events() {
+    assert_snapshot!(text(&server::watchlist_events(&["8", "9"], &["10"])), @r#"{"event":"pusher_internal:watchlist_events","data":"{\"events\":[{\"name\":\"online\",\"user_ids\":[\"8\",\"9\"]},{\"name\":\"offline\",\"user_ids\":[\"10\"]}]}"}"#);
+    assert_snapshot!(text(&server::watchlist_events(&[], &["10"])), @r#"{"event":"pusher_internal:watchlist_events","data":"{\"events\":[{\"name\":\"offline\",\"user_ids\":[\"10\"]}]}"}"#);
+}
+
+#[test]
 fn signin_success() {
     assert_snapshot!(text(&server::signin_success(r#"{"id":"7"}"#)), @r#"{"event":"pusher:signin_success","data":"{\"user_data\":\"{\\\"id\\\":\\\"7\\\"}\"}"}"#);
 }

@@ -139,6 +139,14 @@ fn published(action: &Action) -> Value {
     serde_json::from_slice(frame.payload()).unwrap()
 }
 
+/// What a sign-in that is accepted comes to; `unwatch` is what the same user had watched before.
+fn signed_in(user_data: &str, unwatch: Option<Vec<std::sync::Arc<str>>>) -> Action {
+    Action::SignIn {
+        reply: server::signin_success(user_data),
+        unwatch,
+    }
+}
+
 #[test]
 fn a_ping_is_answered_and_a_pong_is_not() {
     let mut client = Client::new();
@@ -370,10 +378,7 @@ fn a_signed_in_user_needs_no_channel_data() {
 fn signing_in_echoes_the_user_data_and_keeps_the_user() {
     let mut client = Client::new();
     let data = r#"{"id":"7", "roles":["admin"], "watchlist":["8"]}"#;
-    assert_eq!(
-        client.signs_in(data),
-        Action::Reply(server::signin_success(data))
-    );
+    assert_eq!(client.signs_in(data), signed_in(data, None));
     let user = client.session.user().unwrap();
     assert_eq!(
         (&*user.id, user.roles.as_slice()),
@@ -386,10 +391,7 @@ fn signing_in_again_is_for_the_same_user_only() {
     let mut client = Client::new();
     client.signs_in(r#"{"id":"7"}"#);
     let again = r#"{"id":7,"user_info":{}}"#;
-    assert_eq!(
-        client.signs_in(again),
-        Action::Reply(server::signin_success(again))
-    );
+    assert_eq!(client.signs_in(again), signed_in(again, Some(Vec::new())));
     let text = error(&client.signs_in(r#"{"id":"8"}"#), Some(4009));
     assert!(text.contains('7'), "{text}");
     assert_eq!(client.session.user().map(|user| &*user.id), Some("7"));
@@ -429,6 +431,8 @@ fn a_users_own_channel_is_open_to_that_user_only() {
         id: "7".into(),
         user_info: None,
         roles: Vec::new(),
+        watchlist: Vec::new(),
+        watchlist_cut: false,
     });
     refused(
         &client.subscribes("#server-to-user-8"),
@@ -471,7 +475,7 @@ fn numbers_and_escapes_in_event_data_pass_untouched() {
     let mut client = Client::new();
     client.subscribes_signed("private-encrypted-a", None);
     let text = r#"{"event":"client-a","channel":"private-encrypted-a","data":{"n":12345678901234567890,"e":1.50,"s":"\u00e9\/"}}"#;
-    let Action::Publish { frame, channel } = client.session.on_message(1, text) else {
+    let Action::Publish { frame, channel, .. } = client.session.on_message(1, text) else {
         panic!("a publication");
     };
     assert_eq!(channel, name("private-encrypted-a"));

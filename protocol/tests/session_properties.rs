@@ -172,12 +172,13 @@ proptest! {
                 Action::Unsubscribe { channel, member } => {
                     prop_assert_eq!(held.remove(channel.as_str()), Some(member));
                 }
-                Action::Publish { channel, frame } => {
+                Action::Publish { channel, frame, .. } => {
                     let member = held.get(channel.as_str());
                     prop_assert!(member.is_some() && channel.kind().allows_client_events());
                     prop_assert!(frame.event().is_some_and(|event| event.starts_with("client-")));
                     prop_assert_eq!(frame.channel(), Some(channel.as_str()));
                 }
+                Action::SignIn { reply, .. } => prop_assert_eq!(reply.event(), Some("pusher:signin_success")),
                 Action::Reply(frame) => prop_assert!(frame.event().is_some_and(|event| event.starts_with("pusher:"))),
                 Action::None => {}
             }

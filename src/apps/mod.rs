@@ -24,10 +24,16 @@ pub struct App {
     pub enabled: bool,
     /// Whether members of private and presence channels may send client events.
     pub client_events: bool,
+    /// Whether subscribers are told how many they are.
+    pub subscription_count: bool,
+    /// Whether users hear of the coming and going of those on their watchlists.
+    pub watchlist: bool,
     /// The pages that may connect.
     pub allowed_origins: OriginPatterns,
     /// The most connections at a time; 0 = any number.
     pub max_connections: u32,
+    /// Seconds within which a connection must sign in or join a private or presence channel; 0 = it need not.
+    pub authorized_only_s: u64,
     /// From which the keys of encrypted channels are made, if the server is to hand them out.
     pub encryption_master_key: Option<[u8; 32]>,
 }
@@ -42,8 +48,11 @@ impl fmt::Debug for App {
             .field("secret", &"***")
             .field("enabled", &self.enabled)
             .field("client_events", &self.client_events)
+            .field("subscription_count", &self.subscription_count)
+            .field("watchlist", &self.watchlist)
             .field("allowed_origins", &self.allowed_origins)
             .field("max_connections", &self.max_connections)
+            .field("authorized_only_s", &self.authorized_only_s)
             .field(
                 "encryption_master_key",
                 &self.encryption_master_key.map(|_| "***"),
@@ -113,8 +122,11 @@ mod tests {
             secret: "hush".to_owned(),
             enabled: true,
             client_events: true,
+            subscription_count: false,
+            watchlist: true,
             allowed_origins: OriginPatterns::parse(&["*".to_owned()]).unwrap(),
             max_connections: 0,
+            authorized_only_s: 0,
             encryption_master_key: Some([7; 32]),
         }
     }

@@ -120,6 +120,8 @@ impl Authorizer {
             id: identity.user_id.as_str().into(),
             user_info: Some(json(&identity.info(&self.settings.user_info)).into()),
             roles: identity.roles.clone(),
+            watchlist: Vec::new(),
+            watchlist_cut: false,
         }
     }
 }

@@ -40,8 +40,11 @@ impl Check<'_> {
             secret: self.required(&path("secret"), raw.secret.as_deref()),
             enabled: raw.enabled,
             client_events: raw.client_events,
+            subscription_count: raw.subscription_count,
+            watchlist: raw.watchlist,
             allowed_origins: self.origins(path("allowed_origins"), &raw.allowed_origins),
             max_connections: raw.max_connections,
+            authorized_only_s: self.seconds(&path("authorized_only_s"), raw.authorized_only_s),
             encryption_master_key: self
                 .master_key(path("encryption_master_key"), &raw.encryption_master_key),
         }

@@ -82,12 +82,7 @@ impl Check<'_> {
             tls_cert,
             tls_key,
             trusted_proxies: self.ranges(&raw.trusted_proxies),
-            shutdown_grace_s: self.within(
-                "server.shutdown_grace_s",
-                raw.shutdown_grace_s,
-                0,
-                LONGEST_S,
-            ),
+            shutdown_grace_s: self.seconds("server.shutdown_grace_s", raw.shutdown_grace_s),
             shards: self.shards(raw.shards),
         }
     }
@@ -250,6 +245,11 @@ impl Check<'_> {
             self.refuse(path, Why::OutOfRange { found, min, max });
         }
         found
+    }
+
+    /// A wait that may be none.
+    pub(super) fn seconds(&mut self, path: &str, found: u64) -> u64 {
+        self.within(path, found, 0, LONGEST_S)
     }
 
     /// A size or a count of which none would make the thing impossible.

@@ -140,8 +140,11 @@ table! {
         secret: Option<String>,
         enabled: bool,
         client_events: bool,
+        subscription_count: bool,
+        watchlist: bool,
         allowed_origins: Vec<String>,
         max_connections: u32,
+        authorized_only_s: u64,
         encryption_master_key: String,
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use gema_protocol::channel::ChannelKind;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
@@ -59,6 +60,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
 pub(super) struct Info {
     user_count: bool,
     subscription_count: bool,
+    cache: bool,
 }
 
 /// What is known of a channel, as far as it was asked for.
@@ -70,6 +72,17 @@ pub(super) struct Attributes {
     user_count: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subscription_count: Option<u32>,
+    /// `null` when nothing would be replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Option<LastEvent>>,
+}
+
+/// The last event of a cache channel.
+#[derive(Debug, Serialize)]
+struct LastEvent {
+    data: Box<RawValue>,
+    /// Seconds for which it will still be replayed.
+    ttl: u64,
 }
 
 impl Info {
@@ -80,9 +93,10 @@ impl Info {
             match name {
                 "user_count" => info.user_count = true,
                 "subscription_count" => info.subscription_count = true,
+                "cache" => info.cache = true,
                 unknown => {
                     return Err(ApiError::Bad(format!(
-                        "Unknown attribute in info: '{unknown}'; known are user_count, subscription_count"
+                        "Unknown attribute in info: '{unknown}'; known are user_count, subscription_count, cache"
                     )));
                 }
             }
@@ -100,12 +114,26 @@ impl Attributes {
     pub(super) async fn of(context: &Context, topic: &Topic, info: Info) -> Attributes {
         let mut attributes = Attributes::default();
         if info.user_count && topic.channel.kind().is_presence() {
-            attributes.user_count = Some(context.presence.user_count(topic).await);
+            attributes.user_count = Some(context.broker.user_count(topic).await);
         }
         if info.subscription_count {
-            attributes.subscription_count = Some(context.hub.subscription_count(topic).await);
+            attributes.subscription_count = Some(context.broker.subscription_count(topic).await);
+        }
+        if info.cache && topic.channel.kind().cache {
+            attributes.cache = Some(LastEvent::of(context, topic).await);
         }
         attributes
+    }
+}
+
+impl LastEvent {
+    async fn of(context: &Context, topic: &Topic) -> Option<LastEvent> {
+        let cached = context.broker.cached(topic).await?;
+        let data = cached.frame.data()?.to_owned();
+        Some(LastEvent {
+            data: RawValue::from_string(data).ok()?,
+            ttl: cached.ttl.as_secs(),
+        })
     }
 }
 
@@ -125,12 +153,12 @@ async fn list(context: &Context, signed: &Signed) -> Result<Response, ApiError> 
         ));
     }
     let mut channels = BTreeMap::new();
-    for (channel, subscriptions) in context.hub.channels(signed.app.index, &prefix).await {
+    for (channel, subscriptions) in context.broker.channels(signed.app.index, &prefix).await {
         let app = signed.app.index;
         let topic = Topic { app, channel };
         let mut attributes = Attributes::default();
         if info.user_count {
-            attributes.user_count = Some(context.presence.user_count(&topic).await);
+            attributes.user_count = Some(context.broker.user_count(&topic).await);
         }
         if info.subscription_count {
             attributes.subscription_count = Some(subscriptions);
@@ -150,8 +178,13 @@ async fn show(context: &Context, signed: &Signed, name: &str) -> Result<Response
             "Cannot retrieve the user count unless the channel is a presence channel".into(),
         ));
     }
+    if info.cache && !topic.channel.kind().cache {
+        return Err(ApiError::Bad(
+            "Cannot retrieve the cache unless the channel is a cache channel".into(),
+        ));
+    }
     let mut attributes = Attributes::of(context, &topic, info).await;
-    attributes.occupied = Some(context.hub.subscription_count(&topic).await > 0);
+    attributes.occupied = Some(context.broker.subscription_count(&topic).await > 0);
     Ok(json(StatusCode::OK, &attributes))
 }
 
@@ -164,7 +197,7 @@ async fn users(context: &Context, signed: &Signed, name: &str) -> Result<Respons
         ));
     }
     let users: Vec<_> = context
-        .presence
+        .broker
         .users(&topic)
         .await
         .iter()

@@ -217,7 +217,7 @@ impl<'a> Event<'a> {
     async fn publish(&self, context: &Context) {
         for topic in &self.topics {
             let frame = server::event(topic.channel.as_str(), &self.name, &self.data);
-            context.hub.publish(topic, &frame, self.except).await;
+            context.broker.publish(topic, &frame, self.except).await;
         }
     }
 }

@@ -5,6 +5,7 @@
 //! * [`events`]: publishing, the busiest endpoints, hence first.
 //! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
 //! * [`channels`]: questions about channels and their users.
+//! * [`users`]: sending a user away.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
 //! * [`health`]: alive, ready, and the landing page.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
@@ -19,6 +20,7 @@ mod cors;
 mod events;
 mod health;
 mod upgrade;
+mod users;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -37,20 +39,20 @@ pub use self::cors::Cors;
 
 use crate::apps::{App, Apps};
 use crate::auth::Authorizer;
+use crate::broker::Broker;
 use crate::config::Limits;
 use crate::gateway::pusher::Gateway;
-use crate::hub::Hub;
 use crate::limits::RateLimit;
-use crate::presence::Presence;
+use crate::users::Users;
 
 /// What all handlers share.
 pub struct Context {
     /// Who may call.
     pub apps: Arc<Apps>,
-    /// Where events go and counts come from.
-    pub hub: Arc<Hub>,
-    /// Users of presence channels.
-    pub presence: Arc<Presence>,
+    /// Where events go and answers about channels come from.
+    pub broker: Arc<Broker>,
+    /// Signed-in users.
+    pub users: Arc<Users>,
     /// The WebSocket door.
     pub gateway: Arc<Gateway>,
     /// The built-in authorizer.
@@ -83,6 +85,8 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .or(upgrade::routes(shared.clone().boxed()))
         .unify()
         .or(channels::routes(shared.clone().boxed()))
+        .unify()
+        .or(users::routes(shared.clone().boxed()))
         .unify()
         .or(broadcasting::routes(shared.clone().boxed()))
         .unify()

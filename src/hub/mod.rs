@@ -57,7 +57,7 @@ pub struct Topic {
 }
 
 /// A connection within this process. Also the second half of its socket id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(u64);
 
 /// What the hub has to know from the configuration.
@@ -134,10 +134,28 @@ impl Hub {
     }
 
     /// Makes a connection known; `hello` is its first frame. From now on frames can be sent to it.
-    pub async fn add(&self, socket: SocketId, link: Arc<Link>, hello: Frame) -> ConnectionId {
+    /// Unless [`Hub::authorized`] is called within `patience`, the connection is closed with 4009.
+    pub async fn add(
+        &self,
+        socket: SocketId,
+        link: Arc<Link>,
+        hello: Frame,
+        patience: Option<Duration>,
+    ) -> ConnectionId {
         let id = ConnectionId(socket.number);
-        self.tell(id, Command::Add { id, link, hello }).await;
+        let add = Command::Add {
+            id,
+            link,
+            hello,
+            patience,
+        };
+        self.tell(id, add).await;
         id
+    }
+
+    /// The connection has shown who it is: it may stay.
+    pub async fn authorized(&self, id: ConnectionId) {
+        self.tell(id, Command::Authorized { id }).await;
     }
 
     /// Forgets a connection and closes its socket once the caller's own hold on the link is gone.
@@ -146,22 +164,27 @@ impl Hub {
         self.tell(id, Command::Remove { id }).await;
     }
 
-    /// Subscribes a connection to a channel and sends it `ack` ahead of the channel's first event.
-    pub async fn subscribe(&self, id: ConnectionId, topic: &Topic, ack: Frame) {
+    /// Subscribes a connection to a channel and sends it `ack` ahead of the channel's first event. Gives the
+    /// channel's subscriptions, this one included.
+    pub async fn subscribe(&self, id: ConnectionId, topic: &Topic, ack: Frame) -> u32 {
         let shard = self.shard_of(id);
         let mut entries = self.directory.lock(topic).await;
         entries.add(topic, shard);
+        let count = entries.count(topic);
         let topic = topic.clone();
         self.tell(id, Command::Subscribe { id, topic, ack }).await;
+        count
     }
 
-    /// Ends the subscription of a connection to a channel. It must have one.
-    pub async fn unsubscribe(&self, id: ConnectionId, topic: &Topic) {
+    /// Ends the subscription of a connection to a channel, which it must have. Gives those that are left.
+    pub async fn unsubscribe(&self, id: ConnectionId, topic: &Topic) -> u32 {
         let shard = self.shard_of(id);
         let mut entries = self.directory.lock(topic).await;
         entries.remove(topic, shard);
+        let count = entries.count(topic);
         let topic = topic.clone();
         self.tell(id, Command::Unsubscribe { id, topic }).await;
+        count
     }
 
     /// Hands a frame to all subscribers of a channel but the connection `except`. When this returns, the

@@ -38,12 +38,19 @@ const SLICES: usize = 10;
 /// How long a peer may take to read its farewell and end its side before both are cut.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Pusher's words.
+const NOT_AUTHORIZED: &str = "Connection not authorized within timeout";
+
 #[derive(Debug)]
 pub(super) enum Command {
     Add {
         id: ConnectionId,
         link: Arc<Link>,
         hello: Frame,
+        patience: Option<Duration>,
+    },
+    Authorized {
+        id: ConnectionId,
     },
     Remove {
         id: ConnectionId,
@@ -91,6 +98,8 @@ struct Connection {
     dirty: bool,
     /// Waiting for the kernel; a task holds the promise to send [`Command::Writable`].
     blocked: bool,
+    /// When it must have shown who it is; `None` when it has, or need not.
+    authorize_by_ms: Option<u64>,
     /// The last ping; it may be old.
     pinged_ms: Option<u64>,
 }
@@ -129,12 +138,6 @@ pub(super) struct Shard {
     draining: Option<Draining>,
     /// For the tasks that wait until a socket is writable.
     inbox: mpsc::WeakSender<Command>,
-}
-
-impl std::hash::Hash for ConnectionId {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0);
-    }
 }
 
 impl Shard {
@@ -182,7 +185,17 @@ impl Shard {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::Add { id, link, hello } => self.add(id, link, hello),
+            Command::Add {
+                id,
+                link,
+                hello,
+                patience,
+            } => self.add(id, link, hello, patience),
+            Command::Authorized { id } => {
+                if let Some(index) = self.index(id) {
+                    self.connections[index as usize].authorize_by_ms = None;
+                }
+            }
             Command::Remove { id } => self.remove(id),
             Command::Subscribe { id, topic, ack } => {
                 if let Some(index) = self.index(id) {
@@ -232,7 +245,9 @@ impl Shard {
         self.indexes.get(&id).copied()
     }
 
-    fn add(&mut self, id: ConnectionId, link: Arc<Link>, hello: Frame) {
+    fn add(&mut self, id: ConnectionId, link: Arc<Link>, hello: Frame, patience: Option<Duration>) {
+        let authorize_by_ms =
+            patience.map(|patience| clock::now_ms() + patience.as_millis() as u64);
         // Bounded by the file descriptors of the process, far below 2^32.
         let index = self.connections.insert(Connection {
             id,
@@ -241,6 +256,7 @@ impl Shard {
             phase: Phase::Open,
             dirty: false,
             blocked: false,
+            authorize_by_ms,
             pinged_ms: None,
         }) as u32;
         self.indexes.insert(id, index);
@@ -386,7 +402,7 @@ impl Shard {
                     sever(connection, &mut self.pool);
                 }
                 Phase::Closing { .. } => {}
-                Phase::Open => self.check_liveness(index as u32, now_ms),
+                Phase::Open => self.check_open(index as u32, now_ms),
             }
         }
         self.cursor = if end >= self.connections.capacity() {
@@ -396,8 +412,13 @@ impl Shard {
         };
     }
 
-    fn check_liveness(&mut self, index: u32, now_ms: u64) {
+    /// Who has not shown in time who it is, or is silent.
+    fn check_open(&mut self, index: u32, now_ms: u64) {
         let connection = &mut self.connections[index as usize];
+        if connection.authorize_by_ms.is_some_and(|by| now_ms >= by) {
+            let farewell = Farewell::with(Code::Unauthorized, NOT_AUTHORIZED);
+            return self.close(index, &farewell);
+        }
         let heard_ms = connection.link.heard_ms();
         let tick = self
             .settings

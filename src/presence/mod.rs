@@ -1,35 +1,14 @@
-//! Who is in a presence channel: distinct users, each with the connections they hold, and the member
-//! events that follow from it. Kept in memory, for one node.
+//! Who is in a presence channel: distinct users, each with the connections they hold. What a change means
+//! to the outside is said by the return values; telling it is the broker's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ahash::RandomState;
 use gema_protocol::presence::Member;
-use gema_protocol::server;
-use gema_protocol::socket_id::SocketId;
-use tokio::sync::{Mutex, MutexGuard};
 
-use crate::hub::{ConnectionId, Hub, Topic};
-
-/// Locks that the channels share.
-const STRIPES: usize = 64;
-
-/// The members of all presence channels.
-///
-/// The lock of a channel is held from the change of its members until the shards have been told, so that a
-/// joiner's list and the events after it add up, and every subscriber hears the changes in one order.
-#[derive(Debug)]
-pub struct Presence {
-    hub: Arc<Hub>,
-    stripes: Vec<Mutex<Stripe>>,
-    hasher: RandomState,
-    /// Distinct users a channel may have.
-    max_members: usize,
-}
-
-type Stripe = HashMap<Topic, Members, RandomState>;
-type Members = BTreeMap<Arc<str>, Seats>;
+/// The members of one channel. Dropped when the last has left.
+#[derive(Debug, Default)]
+pub struct Members(BTreeMap<Arc<str>, Seats>);
 
 /// One user in one channel.
 #[derive(Debug)]
@@ -40,98 +19,66 @@ struct Seats {
 }
 
 /// The channel has as many members as it may have.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("The channel has reached limits.presence_members ({max})")]
 pub struct ChannelFull {
     max: usize,
 }
 
-impl Presence {
-    /// `max_members`: distinct users a channel may have.
-    pub fn new(hub: Arc<Hub>, max_members: usize) -> Presence {
-        Presence {
-            hub,
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
-            max_members,
+impl Members {
+    /// Takes in a connection of a user: true when the user is new to the channel. A further connection of a
+    /// member always finds room; `max` counts distinct users.
+    ///
+    /// # Errors
+    /// The channel is full, and nothing has changed.
+    pub fn join(&mut self, member: &Member, max: usize) -> Result<bool, ChannelFull> {
+        if let Some(seats) = self.0.get_mut(&member.user_id) {
+            seats.connections += 1;
+            return Ok(false);
         }
-    }
-
-    /// Subscribes a connection as a member, which answers it with the list of members and tells the others
-    /// when the user is new. A further connection of a member always finds room.
-    pub async fn join(
-        &self,
-        connection: ConnectionId,
-        socket: SocketId,
-        topic: &Topic,
-        member: &Member,
-    ) -> Result<(), ChannelFull> {
-        let mut stripe = self.lock(topic).await;
-        let members = stripe.get(topic);
-        let known = members.is_some_and(|members| members.contains_key(&member.user_id));
-        let max = self.max_members;
-        if !known && members.is_some_and(|members| members.len() >= max) {
+        if self.0.len() >= max {
             return Err(ChannelFull { max });
         }
-        let members = stripe.entry(topic.clone()).or_default();
-        let seats = members
-            .entry(member.user_id.clone())
-            .or_insert_with(|| Seats {
-                user_info: member.user_info.clone(),
-                connections: 0,
-            });
-        seats.connections += 1;
-        let channel = topic.channel.as_str();
-        let roster = members
-            .iter()
-            .map(|(user_id, seats)| (&**user_id, seats.user_info.as_deref()));
-        let ack = server::presence_succeeded(channel, roster);
-        self.hub.subscribe(connection, topic, ack).await;
-        if !known {
-            let added = server::member_added(channel, &member.user_id, member.user_info.as_deref());
-            self.hub.publish(topic, &added, Some(socket)).await;
-        }
-        Ok(())
+        let seats = Seats {
+            user_info: member.user_info.clone(),
+            connections: 1,
+        };
+        self.0.insert(member.user_id.clone(), seats);
+        Ok(true)
     }
 
-    /// Ends a member's subscription by one connection, and tells the others when it was the user's last.
-    pub async fn leave(&self, connection: ConnectionId, topic: &Topic, member: &Member) {
-        let mut stripe = self.lock(topic).await;
-        self.hub.unsubscribe(connection, topic).await;
-        let Some(members) = stripe.get_mut(topic) else {
-            return;
-        };
-        let Some(seats) = members.get_mut(&member.user_id) else {
-            return;
+    /// Takes out a connection of a user: true when it was the user's last.
+    pub fn leave(&mut self, user_id: &str) -> bool {
+        let Some(seats) = self.0.get_mut(user_id) else {
+            return false;
         };
         seats.connections -= 1;
-        if seats.connections > 0 {
-            return;
+        let last = seats.connections == 0;
+        if last {
+            self.0.remove(user_id);
         }
-        members.remove(&member.user_id);
-        if members.is_empty() {
-            stripe.remove(topic);
-            return;
-        }
-        let removed = server::member_removed(topic.channel.as_str(), &member.user_id);
-        self.hub.publish(topic, &removed, None).await;
+        last
     }
 
-    /// The ids of the distinct users in a channel, sorted.
-    pub async fn users(&self, topic: &Topic) -> Vec<Arc<str>> {
-        let stripe = self.lock(topic).await;
-        stripe
-            .get(topic)
-            .map_or_else(Vec::new, |members| members.keys().cloned().collect())
+    /// Every user once, by id, with their info as JSON.
+    pub fn roster(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.0
+            .iter()
+            .map(|(user_id, seats)| (&**user_id, seats.user_info.as_deref()))
     }
 
-    /// How many distinct users are in a channel.
-    pub async fn user_count(&self, topic: &Topic) -> usize {
-        self.lock(topic).await.get(topic).map_or(0, BTreeMap::len)
+    /// The ids of the distinct users, sorted.
+    pub fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.keys()
     }
 
-    async fn lock(&self, topic: &Topic) -> MutexGuard<'_, Stripe> {
-        let hash = self.hasher.hash_one(topic) as usize;
-        self.stripes[hash % STRIPES].lock().await
+    /// Distinct users.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Nobody is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

@@ -31,13 +31,14 @@ pub use self::listen::{Listener, bind};
 use self::accept::Acceptor;
 use crate::apps::{App, Apps};
 use crate::auth::{AuthSetupError, Authorizer};
+use crate::broker::Broker;
 use crate::config::Config;
 use crate::gateway::admission::Admission;
 use crate::gateway::pusher::Gateway;
 use crate::http::Context;
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
-use crate::presence::Presence;
+use crate::users::Users;
 
 /// After the grace period, how long the last farewells may take to arrive.
 const LAST_FAREWELLS: Duration = Duration::from_secs(2);
@@ -144,7 +145,8 @@ fn context(
 ) -> Result<(Arc<Context>, tokio::sync::mpsc::Receiver<()>), ServerError> {
     let limits = &config.limits;
     let apps = Arc::new(Apps::new(config.apps.clone()));
-    let presence = Arc::new(Presence::new(hub.clone(), limits.presence_members));
+    let broker = Broker::start(hub.clone(), &apps, limits.presence_members);
+    let users = Arc::new(Users::new(hub.clone(), &apps));
     let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
     let (admission, empty) = Admission::new(limits, apps.iter());
     let policies = apps.iter().map(|app| {
@@ -166,7 +168,8 @@ fn context(
         .map(|app| (app.index, RateLimit::per_second(limits.api_requests_per_s)));
     let gateway = Arc::new(Gateway {
         hub: hub.clone(),
-        presence: presence.clone(),
+        broker: broker.clone(),
+        users: users.clone(),
         admission,
         policies: policies.collect(),
         apps: apps.clone(),
@@ -181,8 +184,8 @@ fn context(
         path_prefix: config.server.path_prefix.clone(),
         draining: false.into(),
         apps,
-        hub: hub.clone(),
-        presence,
+        broker,
+        users,
         gateway,
         authorizer,
     };

@@ -1,9 +1,11 @@
-//! One client's session, carried out on the hub: the session decides, this does.
+//! One client's session, carried out: the session decides, this does.
 //! Whatever way a connection ends, dropping this cleans up after it, once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gema_protocol::channel::ChannelName;
+use gema_protocol::code::Code;
 use gema_protocol::frame::Frame;
 use gema_protocol::presence::Member;
 use gema_protocol::server;
@@ -13,16 +15,19 @@ use tracing::debug;
 use super::Gateway;
 use super::handshake::Accepted;
 use crate::apps::App;
+use crate::broker::Subscriber;
 use crate::clock;
 use crate::gateway::admission::Admitted;
-use crate::hub::{ConnectionId, Farewell, Link, Topic};
+use crate::hub::{Farewell, Link, Topic};
 
 /// A client of the Pusher protocol, whatever transport carries its frames.
 pub struct Connection {
     gateway: Arc<Gateway>,
     app: Arc<App>,
-    id: ConnectionId,
+    who: Subscriber,
     session: Session,
+    /// The hub need not wait any more for this client to show who it is.
+    authorized: bool,
     /// Given back only when the hub has forgotten the connection.
     admitted: Option<Admitted>,
 }
@@ -37,20 +42,24 @@ impl Connection {
         } = accepted;
         let socket = gateway.hub.next_socket_id();
         let policy = gateway.policies[&app.index].clone();
-        let mut session = Session::new(policy, socket);
-        if let Some(user) = user {
-            session.set_user(user);
-        }
+        let patience = (app.authorized_only_s > 0 && user.is_none())
+            .then(|| Duration::from_secs(app.authorized_only_s));
         let hello = server::connection_established(socket, gateway.activity_timeout_s);
-        let id = gateway.hub.add(socket, link, hello).await;
+        let id = gateway.hub.add(socket, link, hello, patience).await;
         debug!(%socket, app = app.id, "connected");
-        Connection {
+        let mut connection = Connection {
+            who: Subscriber { id, socket },
+            session: Session::new(policy, socket),
+            authorized: patience.is_none(),
+            admitted: Some(admitted),
             gateway,
             app,
-            id,
-            session,
-            admitted: Some(admitted),
+        };
+        if let Some(user) = user {
+            connection.session.set_user(user);
+            connection.arrive().await;
         }
+        connection
     }
 
     /// Takes one text message of the client and does what it asks for. An error is answered, not fatal.
@@ -61,24 +70,42 @@ impl Connection {
             Action::Subscribe { channel, member } => self.subscribe(channel, member).await,
             Action::Unsubscribe { channel, member } => {
                 let topic = self.topic(channel);
-                leave(&self.gateway, self.id, &topic, member.as_ref()).await;
+                let broker = &self.gateway.broker;
+                broker
+                    .unsubscribe(self.who.id, &topic, member.as_ref())
+                    .await;
             }
-            Action::Publish { channel, frame } => {
+            Action::SignIn { reply, unwatch } => {
+                self.send(reply).await;
+                if let Some(watched) = unwatch {
+                    let users = &self.gateway.users;
+                    users.unwatch(self.who.id, self.app.index, &watched).await;
+                }
+                self.arrive().await;
+                self.authorized().await;
+            }
+            Action::Publish {
+                channel,
+                frame,
+                user_id,
+            } => {
                 let topic = self.topic(channel);
-                let socket = self.session.socket();
-                self.gateway.hub.publish(&topic, &frame, Some(socket)).await;
+                let broker = &self.gateway.broker;
+                broker
+                    .client_event(self.who.socket, &topic, &frame, user_id)
+                    .await;
             }
         }
     }
 
     /// Sends a frame to this client.
     pub async fn send(&self, frame: Frame) {
-        self.gateway.hub.send(self.id, frame).await;
+        self.gateway.hub.send(self.who.id, frame).await;
     }
 
     /// Sends the farewell after everything that waits for this client, and ends its stream.
     pub async fn close(&self, farewell: Farewell) {
-        self.gateway.hub.close(self.id, farewell).await;
+        self.gateway.hub.close(self.who.id, farewell).await;
     }
 
     async fn subscribe(&mut self, channel: ChannelName, member: Option<Member>) {
@@ -89,27 +116,35 @@ impl Connection {
             return self.send(error).await;
         }
         let topic = self.topic(channel);
-        let channel = topic.channel.as_str();
-        match &member {
-            None => {
-                let ack = server::subscription_succeeded(channel);
-                self.gateway.hub.subscribe(self.id, &topic, ack).await;
-            }
-            Some(member) => {
-                let socket = self.session.socket();
-                let joined = self
-                    .gateway
-                    .presence
-                    .join(self.id, socket, &topic, member)
-                    .await;
-                if let Err(full) = joined {
-                    let text = full.to_string();
-                    let error = server::subscription_error(channel, "LimitReached", &text, 4100);
-                    return self.send(error).await;
-                }
-            }
+        let broker = &self.gateway.broker;
+        if let Err(full) = broker.subscribe(self.who, &topic, member.as_ref()).await {
+            let (channel, text) = (topic.channel.as_str(), full.to_string());
+            let error = server::subscription_error(channel, "LimitReached", &text, 4100);
+            return self.send(error).await;
+        }
+        if topic.channel.kind().needs_signature() {
+            self.authorized().await;
         }
         self.session.subscribed(topic.channel, member);
+    }
+
+    /// Tells the users' side that this connection is somebody's.
+    async fn arrive(&self) {
+        let Some(user) = self.session.user() else {
+            return;
+        };
+        let users = &self.gateway.users;
+        users.arrive(self.who.id, self.app.index, user).await;
+        if user.watchlist_cut && self.app.watchlist {
+            let code = Code::WatchlistLimit;
+            self.send(server::error(Some(code), code.message())).await;
+        }
+    }
+
+    async fn authorized(&mut self) {
+        if !std::mem::replace(&mut self.authorized, true) {
+            self.gateway.hub.authorized(self.who.id).await;
+        }
     }
 
     fn topic(&self, channel: ChannelName) -> Topic {
@@ -123,24 +158,22 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let gateway = self.gateway.clone();
-        let (app, id, socket) = (self.app.index, self.id, self.session.socket());
+        let (app, who) = (self.app.index, self.who);
         let subscriptions = self.session.take_subscriptions();
+        let user = self.session.take_user();
         let admitted = self.admitted.take();
         tokio::spawn(async move {
             for (channel, member) in subscriptions {
                 let topic = Topic { app, channel };
-                leave(&gateway, id, &topic, member.as_ref()).await;
+                let broker = &gateway.broker;
+                broker.unsubscribe(who.id, &topic, member.as_ref()).await;
             }
-            gateway.hub.remove(id).await;
+            if let Some(user) = user {
+                gateway.users.depart(who.id, app, &user).await;
+            }
+            gateway.hub.remove(who.id).await;
             drop(admitted);
-            debug!(%socket, "disconnected");
+            debug!(socket = %who.socket, "disconnected");
         });
-    }
-}
-
-async fn leave(gateway: &Gateway, id: ConnectionId, topic: &Topic, member: Option<&Member>) {
-    match member {
-        Some(member) => gateway.presence.leave(id, topic, member).await,
-        None => gateway.hub.unsubscribe(id, topic).await,
     }
 }

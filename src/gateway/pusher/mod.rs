@@ -20,15 +20,18 @@ pub use self::socket::serve;
 use super::admission::Admission;
 use crate::apps::Apps;
 use crate::auth::Authorizer;
+use crate::broker::Broker;
 use crate::hub::Hub;
-use crate::presence::Presence;
+use crate::users::Users;
 
 /// What all connections of this door share.
 pub struct Gateway {
-    /// Where connections and events go.
+    /// Where connections are.
     pub hub: Arc<Hub>,
-    /// Who is in presence channels.
-    pub presence: Arc<Presence>,
+    /// Where subscriptions and events go.
+    pub broker: Arc<Broker>,
+    /// Where sign-ins go.
+    pub users: Arc<Users>,
     /// Connection limits.
     pub admission: Admission,
     /// Who may connect.

@@ -1,0 +1,46 @@
+//! `POST /apps/{id}/users/{user}/terminate_connections`: a back end sends a user away.
+//! Rules: <https://pusher.com/docs/channels/server_api/terminating-user-connections/>.
+
+use std::sync::Arc;
+
+use futures_util::Stream;
+use hyper::{Method, StatusCode};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use super::api::{ApiError, Signed, answer, segment};
+use super::{Call, Context, Shared, body, json};
+
+pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
+    warp::path!("apps" / String / "users" / String / "terminate_connections")
+        .and(warp::post())
+        .and(warp::ext::get::<Call>())
+        .and(warp::body::stream())
+        .and(shared)
+        .and_then(terminate)
+        .boxed()
+}
+
+/// Also 200 for a user nobody knows: whoever asks wants them gone, and they are.
+async fn terminate<S, B>(
+    app: String,
+    user: String,
+    call: Call,
+    stream: S,
+    context: Arc<Context>,
+) -> Result<Response, Rejection>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: bytes::Buf,
+{
+    let result = async {
+        let body = body::read(stream, context.limits.request_bytes).await?;
+        let signed = Signed::check(&context, &segment(&app), &Method::POST, &call, body)?;
+        signed.only_parameters(&[])?;
+        let users = &context.users;
+        users.terminate(signed.app.index, &segment(&user)).await;
+        Ok::<_, ApiError>(json(StatusCode::OK, &serde_json::Map::new()))
+    };
+    Ok(answer(result.await))
+}
