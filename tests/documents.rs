@@ -1,4 +1,5 @@
-//! The documents say what is so: the README's table of limits is that of the embedded defaults.
+//! The documents say what is so: the README's limits are the embedded defaults, the features of Pusher have their tests,
+//! and the description of the API has the version and limits of the program.
 
 use std::collections::BTreeMap;
 
@@ -18,4 +19,103 @@ fn the_readme_lists_every_limit_with_its_default() {
         .map(|(key, rest)| (key.to_owned(), rest.split(' ').next().unwrap().to_owned()))
         .collect();
     assert_eq!(listed, expected);
+}
+
+/// The proofs in a cell: `` `file::name` `` of a Rust test, or `` `file` "name" `` of a test of the clients.
+fn proofs(cell: &str) -> Vec<(&str, &str)> {
+    let mut rest = cell.trim();
+    let mut proofs = Vec::new();
+    while let Some((quoted, after)) = rest.strip_prefix('`').and_then(|rest| rest.split_once('`')) {
+        if let Some(proof) = quoted.split_once("::") {
+            proofs.push(proof);
+            rest = after;
+        } else {
+            let named = after
+                .strip_prefix(" \"")
+                .and_then(|name| name.split_once('"'));
+            let (name, after) = named.unwrap_or_else(|| panic!("no test named in {cell}"));
+            proofs.push((quoted, name));
+            rest = after;
+        }
+        rest = rest.strip_prefix(", ").unwrap_or(rest);
+    }
+    assert!(rest.is_empty(), "cannot be read: {rest}");
+    proofs
+}
+
+/// Whether the function exists and an attribute stands before it, which no helper has.
+fn has_test(source: &str, name: &str) -> bool {
+    let declared = format!("fn {name}(");
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    lines
+        .windows(2)
+        .any(|pair| pair[0].starts_with("#[") && pair[1].contains(&declared))
+}
+
+#[test]
+fn every_feature_in_the_table_of_compatibility_has_a_test_that_exists() {
+    let mut found = 0;
+    for row in include_str!("../docs/pusher-compatibility.md")
+        .lines()
+        .filter(|line| line.starts_with('|') && !line.starts_with("|---"))
+    {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, _, proof] = cells[..] else {
+            panic!("not three cells: {row}");
+        };
+        if ["proof", "to be filled"].contains(&proof) {
+            continue;
+        }
+        let proofs = proofs(proof);
+        assert!(!proofs.is_empty(), "no proof: {row}");
+        for (file, name) in proofs {
+            let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+            let source =
+                std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("no file {file}: {row}"));
+            let declared = match file.ends_with(".rs") {
+                true => has_test(&source, name),
+                false => source.contains(&format!("test(\"{name}\"")),
+            };
+            assert!(declared, "{file} has no test '{name}': {row}");
+            found += 1;
+        }
+    }
+    assert!(found > 90, "the table has been read: {found}");
+}
+
+#[test]
+fn the_description_of_the_api_has_the_version_and_the_limits_of_the_program() {
+    let description = include_str!("../config/openapi.yaml");
+    let version = concat!("\n  version: ", env!("CARGO_PKG_VERSION"), "\n");
+    assert!(description.contains(version));
+    let defaults: toml::Table = include_str!("../config/default.toml").parse().unwrap();
+    let limit = |name: &str| defaults["limits"][name].as_integer().unwrap();
+    for (schema, expected) in [
+        (
+            "ChannelName",
+            format!("maxLength: {}", limit("channel_name_chars")),
+        ),
+        (
+            "ChannelNames",
+            format!("maxItems: {}", limit("channels_per_event")),
+        ),
+        (
+            "EventName",
+            format!("maxLength: {}", limit("event_name_chars")),
+        ),
+        ("Data", format!("maxLength: {}", limit("event_data_bytes"))),
+    ] {
+        let heading = format!("\n    {schema}:\n");
+        let (_, after) = description.split_once(&heading).unwrap();
+        let body: Vec<&str> = after
+            .lines()
+            .take_while(|line| line.starts_with("      "))
+            .collect();
+        assert!(
+            body.iter().any(|line| line.trim() == expected),
+            "{schema}: {expected}"
+        );
+    }
+    let batch = format!("maxItems: {}\n", limit("events_per_batch"));
+    assert!(description.contains(&batch));
 }

@@ -3,7 +3,12 @@
 use std::time::Instant;
 
 use crate::support::http::Answer;
-use crate::support::{Client, Server};
+use crate::support::{Client, Raw, Server};
+
+async fn ready(server: &Server) -> u16 {
+    let answer = server.http.get(server.url("/ready")).send().await;
+    Answer::of(answer.unwrap()).await.status
+}
 
 #[tokio::test]
 async fn connections_are_closed_with_4200_spread_over_the_grace_period() {
@@ -12,10 +17,6 @@ async fn connections_are_closed_with_4200_spread_over_the_grace_period() {
     for _ in 0..40 {
         clients.push(server.client().await);
     }
-    // One keep-alive connection, opened before, still sees /ready while draining.
-    let http = reqwest::Client::new();
-    let ready = http.get(server.url("/ready")).send().await.unwrap();
-    assert_eq!(Answer::of(ready).await.status, 200);
     server.begin_shutdown();
     let start = Instant::now();
     let closing = clients.into_iter().map(|mut client: Client| {
@@ -36,11 +37,34 @@ async fn connections_are_closed_with_4200_spread_over_the_grace_period() {
     let spread = times[times.len() - 1] - times[0];
     assert!(spread.as_millis() > 800, "all within {spread:?}");
     server.ended().await;
-    assert!(
-        tokio::net::TcpStream::connect(server.address)
-            .await
-            .is_err()
-    );
+    let after = tokio::net::TcpStream::connect(server.address).await;
+    assert!(after.is_err());
+}
+
+#[tokio::test]
+async fn while_draining_it_is_not_ready_and_back_ends_still_reach_those_who_are_here() {
+    let mut server = Server::with("[server]\nshutdown_grace_s = 60\nshards = 1").await;
+    let mut listener = server.client().await;
+    listener.subscribe("a").await;
+    // With these the listener, who came first, is among the last to go.
+    let mut others = Vec::new();
+    for _ in 0..10 {
+        others.push(server.client().await);
+    }
+    assert_eq!(ready(&server).await, 200);
+    server.begin_shutdown();
+    while ready(&server).await != 503 {}
+    let mut raw = Raw::connect(server.address).await;
+    raw.write(Raw::upgrade_request("/app/app-key").as_bytes())
+        .await;
+    let refused = raw.line().await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    server.trigger("a", "late", "1").await;
+    listener.event("late").await;
+    drop(others);
+    drop(raw);
+    listener.close().await;
+    server.ended().await;
 }
 
 #[tokio::test]

@@ -76,6 +76,7 @@ async fn a_refusal_is_told_after_the_upgrade_by_event_and_close_code() {
         ("/app/small-key", 4004),
         ("/app/", 4005),
         ("/app/off-key/more", 4005),
+        ("/nowhere/app/off-key", 4005),
         ("/app/small-key?protocol=seven", 4006),
         ("/app/small-key?protocol=3", 4007),
         ("/app/small-key?protocol=8", 4007),

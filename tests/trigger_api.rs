@@ -33,6 +33,100 @@ async fn an_event_for_several_channels_reaches_each_once() {
 }
 
 #[tokio::test]
+async fn what_the_body_does_not_say_may_stand_in_the_query() {
+    let server = Server::start().await;
+    let (mut client, mut sender) = (server.client().await, server.client().await);
+    for channel in ["a", "b"] {
+        client.subscribe(channel).await;
+        sender.subscribe(channel).await;
+    }
+    let call = async |query: &str, body: &str| {
+        let query = sign("POST", EVENTS, query, body.as_bytes());
+        let url = server.url(&format!("{EVENTS}?{query}"));
+        let request = server.http.post(url).body(body.to_owned()).send();
+        Answer::of(request.await.unwrap()).await
+    };
+    let socket_id = &sender.socket_id;
+    let query = format!("name=n&data=x%2By&channels[]=a&channels[]=b&socket_id={socket_id}");
+    assert_eq!(call(&query, "").await.text, "{}");
+    for channel in ["a", "b"] {
+        let event = client.event("n").await;
+        assert_eq!(
+            (&event["channel"], &event["data"]),
+            (&json!(channel), &json!("x+y"))
+        );
+    }
+    let body = json!({ "name": "body", "data": "1", "channel": "a" }).to_string();
+    let answer = call("name=query&channels[]=b&info=subscription_count", &body).await;
+    let expected = json!({ "channels": { "a": { "subscription_count": 2 } } });
+    assert_eq!(answer.json(), expected, "the body counts, not the query");
+    assert_eq!(client.event("body").await["channel"], "a");
+    sender.event("body").await;
+    assert_eq!(call("name=n&channel=a", "").await.status, 400);
+}
+
+#[tokio::test]
+async fn the_endpoint_of_old_sdks_publishes_the_body_as_it_is() {
+    let server = Server::start().await;
+    let (mut client, mut sender) = (server.client().await, server.client().await);
+    let channel = "presence-a;b";
+    client.join(channel, "1").await;
+    sender.join(channel, "1").await;
+    let call = async |channel: &str, query: &str, body: &[u8]| {
+        let path = format!("/apps/app-id/channels/{channel}/events");
+        let query = sign("POST", &path, query, body);
+        let url = server.url(&format!("{path}?{query}"));
+        let request = server.http.post(url).body(body.to_vec()).send();
+        Answer::of(request.await.unwrap()).await
+    };
+    let query = format!("name=old&socket_id={}", sender.socket_id);
+    let answer = call("presence-a%3Bb", &query, r#"{"é": 1.0}"#.as_bytes()).await;
+    assert_eq!((answer.status, &*answer.text), (202, "{}"));
+    let event = client.event("old").await;
+    assert_eq!(
+        (&event["channel"], &event["data"]),
+        (&json!(channel), &json!(r#"{"é": 1.0}"#))
+    );
+    sender.nothing_before_pong().await;
+    for (channel, query, body, problem) in [
+        ("a", "", &b"1"[..], "name"),
+        ("a b", "name=n", b"1", "a b"),
+        ("a", "name=pusher:x", b"1", "pusher:x"),
+        ("a", "name=n&socket_id=x", b"1", "socket_id"),
+        ("a", "name=n", b"\xff", "UTF-8"),
+    ] {
+        let answer = call(channel, query, body).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert!(answer.text.contains(problem), "{}", answer.text);
+    }
+    let much = "x".repeat(10241);
+    assert_eq!(call("a", "name=n", much.as_bytes()).await.status, 413);
+}
+
+#[tokio::test]
+async fn the_connections_of_an_app_are_its_own() {
+    let two = [("app-id", "app-key"), ("other", "other-key")].map(|(id, key)| {
+        format!("[[apps]]\nid = \"{id}\"\nkey = \"{key}\"\nsecret = \"app-secret\"\n")
+    });
+    let server = Server::with(&two.concat()).await;
+    let path = "/apps/app-id/connections";
+    let count = async || server.get(path, "").await.text;
+    assert_eq!(count().await, r#"{"connections":0}"#);
+    let one = server.client().await;
+    let two = server.client().await;
+    let _elsewhere = crate::support::Client::connect(server.address, "/app/other-key").await;
+    assert_eq!(
+        count().await,
+        r#"{"connections":2}"#,
+        "subscribed to nothing yet"
+    );
+    one.close().await;
+    two.vanish();
+    while count().await != r#"{"connections":0}"# {}
+    assert_eq!(server.get(path, "x=y").await.status, 400);
+}
+
+#[tokio::test]
 async fn info_is_answered_per_channel_and_left_out_where_it_does_not_apply() {
     let server = Server::start().await;
     let (mut one, mut two) = (server.client().await, server.client().await);
@@ -122,6 +216,11 @@ async fn bad_bodies_are_told_what_is_wrong() {
         (r#"{"data":"1","channel":"a"}"#, 400, "name"),
         (r#"{"name":"","data":"1","channel":"a"}"#, 400, "name"),
         (r#"{"name":"n","channel":"a"}"#, 400, "data"),
+        (
+            r#"{"name":"n","data":"half \ud800","channel":"a"}"#,
+            400,
+            "JSON",
+        ),
         (r#"{"name":"n","data":"1"}"#, 400, "channels"),
         (r#"{"name":"n","data":"1","channels":[]}"#, 400, "channels"),
         (r#"{"name":"n","data":"1","channel":"a b"}"#, 400, "a b"),

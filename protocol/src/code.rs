@@ -8,6 +8,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Code {
+    /// The client itself ended the connection.
+    Normal = 1000,
     /// The client broke the WebSocket protocol. pusher-js holds it against the transport and backs off.
     ProtocolError = 1002,
     /// A binary message, which the protocol has no use for. pusher-js holds it against the transport and backs off.
@@ -57,6 +59,7 @@ impl Code {
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {
+            Self::Normal => "",
             Self::ProtocolError => "WebSocket protocol error",
             Self::UnsupportedData => "Only text messages are supported",
             Self::InvalidPayload => "The message is not valid UTF-8",

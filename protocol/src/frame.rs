@@ -71,13 +71,13 @@ impl Frame {
         self.bytes.len()
     }
 
-    /// True only of [`Frame::raw`] with nothing in it.
+    /// Never: a frame has a header at least.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// What the frame carries: the JSON of a message. All the bytes in the case of [`Frame::raw`].
+    /// What the frame carries: the JSON of a message.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         self.bytes
@@ -127,16 +127,6 @@ impl Frame {
         payload.extend_from_slice(&code.to_be_bytes());
         payload.extend_from_slice(reason.as_bytes());
         Self::control(CLOSE, &payload)
-    }
-
-    /// Bytes that are frames already, such as the reply a WebSocket decoder has prepared.
-    #[must_use]
-    pub fn raw(bytes: Vec<u8>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            spans: Spans::default(),
-            header: 0,
-        }
     }
 
     /// A text frame out of its bytes, when they are exactly one with the shortest header, and the spans lie within its
@@ -255,7 +245,6 @@ mod tests {
             std::str::from_utf8(&long.payload()[2..]).unwrap(),
             "é".repeat(61)
         );
-        assert_eq!(Frame::raw(vec![0x8a, 0]).payload(), [0x8a, 0]);
         assert!(!Frame::ping().is_empty());
     }
 

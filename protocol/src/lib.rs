@@ -14,6 +14,7 @@
 //! - [`envelope`]: [`Envelope`], a frame on its way from one node to another
 //!
 //! What the client and the backend say:
+//! - [`decoder`]: [`Decoder`], from the bytes of a client's WebSocket to its messages
 //! - [`client`]: [`ClientMessage`], parsed from a text message; event data stays unparsed
 //! - [`presence`]: [`Member`], from the `channel_data` of a presence subscription
 //! - [`user`]: [`User`], from the `user_data` of a sign-in
@@ -29,6 +30,7 @@ pub mod auth;
 pub mod channel;
 pub mod client;
 pub mod code;
+pub mod decoder;
 pub mod envelope;
 pub mod frame;
 mod json;
@@ -46,6 +48,7 @@ pub use auth::AuthError;
 pub use channel::{Access, ChannelKind, ChannelName, ChannelNameError};
 pub use client::{ClientMessage, MessageError, Subscribe};
 pub use code::Code;
+pub use decoder::{Decoder, Incoming, Violation};
 pub use envelope::{Envelope, EnvelopeError};
 pub use frame::Frame;
 pub use liveness::{Liveness, Tick};

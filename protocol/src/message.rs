@@ -121,12 +121,7 @@ mod tests {
         assert_eq!(frame.data(), Some("\"{\\\"n\\\":1}\""));
         let frame = message("a", None, Data::Json("{}")).into_frame();
         assert_eq!((frame.channel(), frame.data()), (None, Some("{}")));
-        for control in [
-            Frame::ping(),
-            Frame::pong(b"x"),
-            Frame::close(4200, "x"),
-            Frame::raw(vec![1]),
-        ] {
+        for control in [Frame::ping(), Frame::pong(b"x"), Frame::close(4200, "x")] {
             assert_eq!(
                 (control.event(), control.channel(), control.data()),
                 (None, None, None)

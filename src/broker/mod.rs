@@ -161,14 +161,21 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends a subscription that [`Broker::subscribe`] has made, with the same member.
-    pub async fn unsubscribe(&self, id: ConnectionId, topic: &Topic, member: Option<&Member>) {
+    /// Ends a subscription that [`Broker::subscribe`] has made, with the same member. A connection that is
+    /// `going` altogether must be removed from the hub next.
+    pub async fn unsubscribe(
+        &self,
+        id: ConnectionId,
+        topic: &Topic,
+        member: Option<&Member>,
+        going: bool,
+    ) {
         if !self.remembers(topic) {
-            self.hub.unsubscribe(id, topic).await;
+            self.hub.unsubscribe(id, topic, going).await;
             return;
         }
         let mut stripe = self.lock(topic).await;
-        let count = self.hub.unsubscribe(id, topic).await;
+        let count = self.hub.unsubscribe(id, topic, going).await;
         if let Some(member) = member
             && let Some(members) = stripe.members.get_mut(topic)
             && members.leave(&member.user_id)

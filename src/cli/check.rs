@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{CommandError, sources};
 use crate::config::Config;
+use crate::server;
 
 /// Check the configuration and print what is in effect
 ///
@@ -20,7 +21,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), CommandError> {
-    let effective = Config::explain(&sources(args.config)).map_err(CommandError::Checked)?;
+    let sources = sources(args.config);
+    let config = Config::load(&sources).map_err(CommandError::Checked)?;
+    server::check(&config)?;
+    let effective = Config::explain(&sources).map_err(CommandError::Checked)?;
     // A reader that has gone away, such as `head`, has seen what it wanted.
     std::io::stdout().write_all(effective.as_bytes()).ok();
     Ok(())

@@ -78,6 +78,7 @@ impl CommandError {
     fn exit_code(&self) -> ExitCode {
         match self {
             CommandError::Config(_) | CommandError::Logging(_) => ExitCode::from(2),
+            CommandError::Server(error) if error.is_config() => ExitCode::from(2),
             CommandError::Checked(_)
             | CommandError::Runtime(_)
             | CommandError::Signals(_)

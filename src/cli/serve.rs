@@ -60,7 +60,7 @@ async fn serve(config: Config) -> Result<(), CommandError> {
     Ok(server::run(listener, config, shutdown).await?)
 }
 
-/// Resolves at the first SIGTERM or SIGINT; both are caught from now on.
+/// Resolves at the first SIGTERM or SIGINT; the second ends the process at once.
 fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -69,6 +69,14 @@ fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        // Who asks twice does not want to wait for the drain.
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(1);
+        });
     })
 }
 

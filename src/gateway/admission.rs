@@ -2,8 +2,8 @@
 //! An admission is held by its connection and given back when that is gone, in one place.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -18,8 +18,8 @@ pub struct Admission {
     max_connections: usize,
     apps: HashMap<u32, Arc<AtomicUsize>>,
     handshakes: RateLimit,
-    /// Cloned into every admission; when all are gone, the server is empty.
-    alive: mpsc::Sender<()>,
+    /// Cloned into every admission; when all are gone, the server is empty. `None` once it is closing.
+    alive: Mutex<Option<mpsc::Sender<()>>>,
 }
 
 /// A connection's right to be here.
@@ -39,13 +39,13 @@ pub enum Full {
     /// This app.
     #[error("Application is over its connection quota (apps.max_connections)")]
     App,
-    /// Too many handshakes in this second.
-    #[error("Too many connections at once (limits.handshakes_per_s)")]
-    Rate,
+    /// The server is about to end.
+    #[error("Server is shutting down")]
+    Closing,
 }
 
 impl Admission {
-    /// Also returns the receiver that closes when the last connection and this are gone.
+    /// Also returns the receiver that ends when this has been closed and the last connection is gone.
     pub fn new<'a>(
         limits: &Limits,
         apps: impl Iterator<Item = &'a Arc<App>>,
@@ -56,16 +56,25 @@ impl Admission {
             max_connections: limits.max_connections,
             apps: apps.map(|app| (app.index, Arc::default())).collect(),
             handshakes: RateLimit::per_second(limits.handshakes_per_s),
-            alive,
+            alive: Mutex::new(Some(alive)),
         };
         (admission, empty)
     }
 
+    /// Whether one more handshake may be looked at now, whatever comes of it.
+    pub fn take_handshake(&self, now_ms: u64) -> bool {
+        self.handshakes.take(now_ms).is_ok()
+    }
+
+    /// Lets nobody in any more.
+    pub fn close(&self) {
+        *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Lets one more connection of `app` in, or says what is full.
-    pub fn admit(&self, app: &App, now_ms: u64) -> Result<Admitted, Full> {
-        if self.handshakes.take(now_ms).is_err() {
-            return Err(Full::Rate);
-        }
+    pub fn admit(&self, app: &App) -> Result<Admitted, Full> {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = alive.clone().ok_or(Full::Closing)?;
         let of_app = self.apps.get(&app.index).cloned().unwrap_or_default();
         if !raise(&self.all, self.max_connections) {
             return Err(Full::Server);
@@ -77,8 +86,14 @@ impl Admission {
         Ok(Admitted {
             all: self.all.clone(),
             app: of_app,
-            _alive: self.alive.clone(),
+            _alive: alive,
         })
+    }
+
+    /// Connections of `app` that are open now.
+    pub fn connections(&self, app: &App) -> usize {
+        let count = self.apps.get(&app.index);
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
     }
 }
 

@@ -3,9 +3,7 @@
 //! # Layout
 //!
 //! * [`admission`]: who may come in at all: connection limits and the rate of handshakes.
-//! * [`decoder`]: bytes of a WebSocket client -> messages.
 //! * [`pusher`]: the Pusher protocol over WebSocket.
 
 pub mod admission;
-mod decoder;
 pub mod pusher;

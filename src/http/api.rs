@@ -36,7 +36,9 @@ pub(super) enum ApiError {
     TooLarge(String),
     #[error("{0}")]
     Bad(String),
-    #[error("Invalid channel name '{name}': {error}")]
+    #[error("Internal server error")]
+    Failed,
+    #[error("{error}: '{name}'")]
     Channel {
         name: String,
         error: ChannelNameError,
@@ -60,10 +62,7 @@ impl Signed {
         call: &Call,
         body: Bytes,
     ) -> Result<Signed, ApiError> {
-        let app = context
-            .apps
-            .by_id(app_id)
-            .ok_or_else(|| ApiError::UnknownApp(app_id.to_owned()))?;
+        let app = Signed::caller(context, app_id, call)?;
         let query = call.uri.query().unwrap_or_default();
         let request = ApiRequest {
             method: method.as_str(),
@@ -86,10 +85,37 @@ impl Signed {
         Ok(Signed { app, query, body })
     }
 
+    /// The app, if the call names it by its key: what can be known before the body.
+    pub(super) fn caller<'a>(
+        context: &'a Context,
+        app_id: &str,
+        call: &Call,
+    ) -> Result<&'a Arc<App>, ApiError> {
+        let app = context
+            .apps
+            .by_id(app_id)
+            .ok_or_else(|| ApiError::UnknownApp(app_id.to_owned()))?;
+        let query = call.uri.query().unwrap_or_default();
+        let mut parameters = form_urlencoded::parse(query.as_bytes());
+        let key = parameters.find_map(|(name, key)| (name == "auth_key").then_some(key));
+        match key {
+            None => Err(RequestError::MissingKey.into()),
+            Some(key) if key != app.key => Err(RequestError::UnknownKey.into()),
+            Some(_) => Ok(app),
+        }
+    }
+
     /// One parameter of the query, decoded.
     pub(super) fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
         form_urlencoded::parse(self.query.as_bytes())
             .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// All values of a parameter that may be there several times, decoded.
+    pub(super) fn parameters(&self, name: &str) -> Vec<String> {
+        form_urlencoded::parse(self.query.as_bytes())
+            .filter_map(|(key, value)| (key == name).then(|| value.into_owned()))
+            .collect()
     }
 
     /// Refuses parameters that the endpoint does not have, as Pusher does; those of the signature pass.
@@ -129,6 +155,7 @@ impl ApiError {
     pub(super) fn response(&self) -> Response {
         let status = match self {
             ApiError::UnknownApp(_) => StatusCode::NOT_FOUND,
+            ApiError::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::Disabled(_) => StatusCode::FORBIDDEN,
             ApiError::Unsigned(_) => StatusCode::UNAUTHORIZED,
             ApiError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,

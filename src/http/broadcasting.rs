@@ -102,7 +102,7 @@ fn authorize_channel(
         return Err(Denied::Bad("Missing parameter: channel_name".into()));
     }
     let channel = ChannelName::parse(name, context.limits.channel_name_chars)
-        .map_err(|error| Denied::Bad(format!("Invalid channel_name '{name}': {error}")))?;
+        .map_err(|error| Denied::Bad(format!("{error}: '{name}'")))?;
     let grant = context
         .authorizer
         .authorize_channel(&keys(app), identity, socket, &channel)

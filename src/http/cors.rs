@@ -60,10 +60,12 @@ impl Cors {
             .then(|| origin.clone())
     }
 
-    /// Lets the page read the response.
-    pub fn open(response: &mut Response, origin: HeaderValue) {
+    /// Lets the page of this origin read the response. Without one, caches must still know that it depends.
+    pub fn open(response: &mut Response, origin: Option<HeaderValue>) {
         let headers = response.headers_mut();
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if let Some(origin) = origin {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
         headers.append(VARY, HeaderValue::from_static("origin"));
     }
 }

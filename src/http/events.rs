@@ -1,8 +1,9 @@
-//! `POST /apps/{id}/events` and `/apps/{id}/batch_events`: a backend publishes.
+//! `POST /apps/{id}/events`, `/apps/{id}/batch_events`, and what old SDKs call, `/apps/{id}/channels/{name}/events`:
+//! a backend publishes.
 //! Rules: <https://pusher.com/docs/channels/library_auth_reference/rest-api/#post-event-trigger-an-event>.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Buf;
@@ -10,9 +11,9 @@ use futures_util::Stream;
 use gema_protocol::server;
 use gema_protocol::socket_id::SocketId;
 use hyper::{Method, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
@@ -31,18 +32,28 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         .and(post.clone())
         .and_then(|app, call, body, context| handle(app, call, body, context, trigger));
     let batch = warp::path!("apps" / String / "batch_events")
-        .and(post)
+        .and(post.clone())
         .and_then(|app, call, body, context| handle(app, call, body, context, trigger_batch));
-    events.or(batch).unify().boxed()
+    let one_channel = warp::path!("apps" / String / "channels" / String / "events")
+        .and(post)
+        .and_then(|app, channel: String, call, body, context| {
+            let channel = segment(&channel);
+            handle(app, call, body, context, |context, signed| {
+                trigger_one_channel(context, signed, channel)
+            })
+        });
+    let all = events.or(batch).unify().or(one_channel).unify();
+    all.boxed()
 }
 
-/// The body of `/events`.
-#[derive(Debug, Deserialize)]
+/// The body of `/events`, whose fields may also be parameters of the query.
+#[derive(Debug, Default, Deserialize)]
 struct Trigger<'a> {
     #[serde(borrow)]
     name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    /// A string, or any other JSON value as its text.
+    #[serde(borrow, default, deserialize_with = "text_of")]
+    data: Option<Cow<'a, str>>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
     channels: Option<Vec<String>>,
@@ -84,19 +95,28 @@ where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
     F: FnOnce(Arc<Context>, Signed) -> R,
-    R: Future<Output = Result<Response, ApiError>>,
+    R: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
     let result = async {
+        let app = segment(&app);
+        // Nobody unknown may have a large body read.
+        Signed::caller(&context, &app, &call)?;
         let body = body::read(stream, context.limits.request_bytes).await?;
-        let signed = Signed::check(&context, &segment(&app), &Method::POST, &call, body)?;
-        publish(context, signed).await
+        let signed = Signed::check(&context, &app, &Method::POST, &call, body)?;
+        // In a task of its own: what has begun is carried out for all channels, even if the caller hangs up.
+        tokio::spawn(publish(context, signed))
+            .await
+            .unwrap_or(Err(ApiError::Failed))
     };
     Ok(answer(result.await))
 }
 
 async fn trigger(context: Arc<Context>, signed: Signed) -> Result<Response, ApiError> {
-    let trigger: Trigger<'_> = parse(&signed.body)?;
-    let event = Event::check(trigger, &context, &signed)?;
+    let trigger: Trigger<'_> = match &*signed.body {
+        [] => Trigger::default(),
+        body => parse(body)?,
+    };
+    let event = Event::check(trigger.or_query(&signed), &context, &signed)?;
     event.publish(&context).await;
     if event.info.is_empty() {
         return Ok(json(StatusCode::OK, &serde_json::Map::new()));
@@ -107,6 +127,27 @@ async fn trigger(context: Arc<Context>, signed: Signed) -> Result<Response, ApiE
         channels.insert(topic.channel.as_str(), attributes);
     }
     Ok(json(StatusCode::OK, &Channels { channels }))
+}
+
+/// The endpoint from before `/events`: the body is the data as it is, the rest stands in the path and the query.
+async fn trigger_one_channel(
+    context: Arc<Context>,
+    signed: Signed,
+    channel: String,
+) -> Result<Response, ApiError> {
+    let data = std::str::from_utf8(&signed.body)
+        .map_err(|_| ApiError::Bad("The body is not UTF-8".into()))?;
+    let trigger = Trigger {
+        name: signed.parameter("name"),
+        data: Some(data.into()),
+        channel: Some(channel.into()),
+        socket_id: signed.parameter("socket_id"),
+        ..Trigger::default()
+    };
+    let event = Event::check(trigger, &context, &signed)?;
+    event.publish(&context).await;
+    // 202 it has always been here; SDKs of that time take nothing else for success.
+    Ok(json(StatusCode::ACCEPTED, &serde_json::Map::new()))
 }
 
 async fn trigger_batch(context: Arc<Context>, signed: Signed) -> Result<Response, ApiError> {
@@ -123,6 +164,9 @@ async fn trigger_batch(context: Arc<Context>, signed: Signed) -> Result<Response
         if trigger.channels.is_some() {
             let message = format!("batch[{index}]: 'channels' is not supported, use 'channel'");
             return Err(ApiError::Bad(message));
+        }
+        if trigger.channel.is_none() {
+            return Err(missing("channel").within(index));
         }
         let event = Event::check(trigger, &context, &signed);
         events.push(event.map_err(|error| error.within(index))?);
@@ -147,6 +191,22 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
         .map_err(|error| ApiError::Bad(format!("Invalid JSON in the body: {error}")))
 }
 
+impl<'a> Trigger<'a> {
+    /// Takes from the query what the body does not say.
+    fn or_query(mut self, signed: &'a Signed) -> Trigger<'a> {
+        self.name = self.name.or_else(|| signed.parameter("name"));
+        self.data = self.data.or_else(|| signed.parameter("data"));
+        self.socket_id = self.socket_id.or_else(|| signed.parameter("socket_id"));
+        self.info = self.info.or_else(|| signed.parameter("info"));
+        if self.channel.is_none() && self.channels.is_none() {
+            self.channel = signed.parameter("channel");
+            let channels = signed.parameters("channels[]");
+            self.channels = (!channels.is_empty()).then_some(channels);
+        }
+        self
+    }
+}
+
 impl<'a> Event<'a> {
     fn check(
         trigger: Trigger<'a>,
@@ -169,7 +229,7 @@ impl<'a> Event<'a> {
                 "Event name '{name}' is reserved: names may not begin with 'pusher:' or 'pusher_internal:'"
             )));
         }
-        let data = text_of(trigger.data.ok_or_else(|| missing("data"))?);
+        let data = trigger.data.ok_or_else(|| missing("data"))?;
         if data.len() > limits.event_data_bytes {
             let max = limits.event_data_bytes;
             return Err(ApiError::TooLarge(format!(
@@ -237,10 +297,14 @@ fn missing(name: &str) -> ApiError {
     ApiError::Bad(format!("Missing required parameter: {name}"))
 }
 
-/// The string that `data` is, or for any other JSON value its text.
-fn text_of(data: &RawValue) -> Cow<'_, str> {
-    match serde_json::from_str::<Cow<'_, str>>(data.get()) {
-        Ok(text) => Cow::Owned(text.into_owned()),
-        Err(_) => Cow::Borrowed(data.get()),
+fn text_of<'de, D: Deserializer<'de>>(data: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    let Some(data) = Option::<&RawValue>::deserialize(data)? else {
+        return Ok(None);
+    };
+    if !data.get().starts_with('"') {
+        return Ok(Some(data.get().into()));
     }
+    // What fails here is half of a surrogate pair, which no text can hold.
+    let text: String = serde_json::from_str(data.get()).map_err(D::Error::custom)?;
+    Ok(Some(text.into()))
 }

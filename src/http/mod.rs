@@ -6,6 +6,7 @@
 //! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
 //! * [`channels`]: questions about channels and their users.
 //! * [`users`]: sending a user away.
+//! * [`connections`]: how many connections an app has.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
 //! * [`health`]: alive, ready, and the landing page.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
@@ -16,6 +17,7 @@ mod api;
 mod body;
 mod broadcasting;
 mod channels;
+mod connections;
 mod cors;
 mod events;
 mod health;
@@ -88,9 +90,13 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(users::routes(shared.clone().boxed()))
         .unify()
+        .or(connections::routes(shared.clone().boxed()))
+        .unify()
         .or(broadcasting::routes(shared.clone().boxed()))
         .unify()
-        .or(health::routes(shared.boxed()))
+        .or(health::routes(shared.clone().boxed()))
+        .unify()
+        .or(upgrade::elsewhere(shared.boxed()))
         .unify()
         .recover(not_routed)
         .unify()

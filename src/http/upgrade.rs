@@ -35,14 +35,32 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         .and(shared)
         .and_then(
             |path: Tail, call: Call, headers, upgrade, context| async move {
-                Ok::<_, Rejection>(switch(&path, &call, &headers, upgrade, context))
+                Ok::<_, Rejection>(switch(path.as_str(), &call, &headers, upgrade, context))
+            },
+        )
+        .boxed()
+}
+
+/// A WebSocket on any other path is told so after the upgrade: clients do not see the status of a failed one.
+pub(super) fn elsewhere(shared: Shared) -> BoxedFilter<(Response,)> {
+    warp::get()
+        .and(warp::ext::get::<Call>())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(shared)
+        .and_then(
+            |call: Call, headers: HeaderMap, upgrade, context| async move {
+                match has_token(&headers, &UPGRADE, "websocket") {
+                    true => Ok(switch("", &call, &headers, upgrade, context)),
+                    false => Err(warp::reject::not_found()),
+                }
             },
         )
         .boxed()
 }
 
 fn switch(
-    path: &Tail,
+    path: &str,
     call: &Call,
     headers: &HeaderMap,
     upgrade: Option<OnUpgrade>,
@@ -56,7 +74,7 @@ fn switch(
     if context.draining() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down");
     }
-    let key = path.as_str().trim_end_matches('/');
+    let key = path.trim_end_matches('/');
     let key = (!key.is_empty() && !key.contains('/')).then(|| segment(key));
     let origin = header(headers, &ORIGIN).map(str::to_owned);
     let handshake = Handshake::new(key, call.uri.query().unwrap_or_default(), origin);

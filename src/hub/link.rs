@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gema_protocol::frame::Frame;
@@ -19,6 +19,8 @@ use crate::clock;
 pub struct Link {
     /// When the peer was last heard, in [`clock::now_ms`] time.
     heard_ms: AtomicU64,
+    /// The farewell is in the outbox: what the peer still sends is of no interest.
+    closing: AtomicBool,
     pub(super) wire: Wire,
 }
 
@@ -79,6 +81,7 @@ impl Link {
     fn new(wire: Wire) -> Link {
         Link {
             heard_ms: AtomicU64::new(clock::now_ms()),
+            closing: AtomicBool::new(false),
             wire,
         }
     }
@@ -94,6 +97,15 @@ impl Link {
     /// Notes that the peer has sent something.
     pub fn heard(&self, now_ms: u64) {
         self.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Whether the hub has said farewell to the peer.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn heard_ms(&self) -> u64 {
@@ -180,16 +192,29 @@ impl Door {
 
     pub(super) fn push(&self, frames: impl Iterator<Item = Frame>) {
         let mut queue = self.lock();
-        for frame in frames {
-            self.pending.fetch_add(frame.len(), Ordering::Relaxed);
-            queue.frames.push_back(frame);
-        }
+        let before = queue.frames.len();
+        queue.frames.extend(frames);
+        let bytes = queue.frames.iter().skip(before).map(Frame::len).sum();
+        self.pending.fetch_add(bytes, Ordering::Relaxed);
         drop(queue);
         self.wake.notify_one();
     }
 
+    /// Drops what its task has not taken yet.
+    pub(super) fn cut(&self) {
+        let mut queue = self.lock();
+        let bytes = queue.frames.drain(..).map(|frame| frame.len()).sum();
+        self.pending.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn end(&self, end: End) {
-        self.lock().end = end;
+        {
+            let mut queue = self.lock();
+            // What is severed is not finished in an orderly way any more.
+            if queue.end != End::Severed {
+                queue.end = end;
+            }
+        }
         self.wake.notify_one();
         self.gone.notify_waiters();
     }
@@ -197,5 +222,38 @@ impl Door {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing inside the lock can panic half-way.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_severed_stays_severed() {
+        let link = Link::door();
+        link.sever();
+        link.finish();
+        link.severed().await;
+        assert!(matches!(link.drain().await, Drained::Severed));
+    }
+
+    #[tokio::test]
+    async fn a_door_counts_what_its_task_has_not_written() {
+        let link = Link::door();
+        let Wire::Door(door) = &link.wire else {
+            panic!("a door");
+        };
+        door.push([Frame::ping(), Frame::pong(b"x")].into_iter());
+        assert_eq!(door.pending(), 5);
+        let Drained::Frames(frames) = link.drain().await else {
+            panic!("frames");
+        };
+        assert_eq!((frames.len(), door.pending()), (2, 5));
+        door.push([Frame::ping()].into_iter());
+        door.cut();
+        assert_eq!(door.pending(), 5);
+        link.wrote(5);
+        assert_eq!(door.pending(), 0);
     }
 }

@@ -33,7 +33,6 @@ use gema_protocol::liveness::Liveness;
 use gema_protocol::socket_id::SocketId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 pub use self::link::{Drained, Link};
 
@@ -43,9 +42,6 @@ use self::shard::{Command, Shard};
 /// Commands that wait for one shard. A publisher that finds it full waits, and so slows down with the
 /// shard; 4,096 commands are about 400 KiB and a few milliseconds of work.
 const INBOX: usize = 4096;
-
-/// How often a shard looks at a tenth of its connections for silence and deadlines.
-const TICK: Duration = Duration::from_millis(100);
 
 /// A channel of one app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,21 +98,6 @@ impl Hub {
             tasks.spawn(shard.run(inbox));
             shards.push(sender);
         }
-        let clocks: Vec<_> = shards.iter().map(mpsc::Sender::downgrade).collect();
-        tokio::spawn(async move {
-            let mut interval = tokio::time::interval(TICK);
-            interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            loop {
-                interval.tick().await;
-                for clock in &clocks {
-                    match clock.upgrade() {
-                        // A shard with a full inbox is busy; the next tick will find it.
-                        Some(inbox) => drop(inbox.try_send(Command::Tick)),
-                        None => return,
-                    }
-                }
-            }
-        });
         Arc::new(Hub {
             directory: Directory::new(count),
             shards,
@@ -177,13 +158,16 @@ impl Hub {
     }
 
     /// Ends the subscription of a connection to a channel, which it must have. Gives those that are left.
-    pub async fn unsubscribe(&self, id: ConnectionId, topic: &Topic) -> u32 {
+    /// A connection that is `going` altogether is taken out of its shard by [`Hub::remove`], which must follow.
+    pub async fn unsubscribe(&self, id: ConnectionId, topic: &Topic, going: bool) -> u32 {
         let shard = self.shard_of(id);
         let mut entries = self.directory.lock(topic).await;
         entries.remove(topic, shard);
         let count = entries.count(topic);
-        let topic = topic.clone();
-        self.tell(id, Command::Unsubscribe { id, topic }).await;
+        if !going {
+            let topic = topic.clone();
+            self.tell(id, Command::Unsubscribe { id, topic }).await;
+        }
         count
     }
 
@@ -194,14 +178,20 @@ impl Hub {
             .filter(|socket| socket.node == self.node)
             .map(|socket| ConnectionId(socket.number));
         let entries = self.directory.lock(topic).await;
+        // A place in every inbox first: a caller that gives up while waiting has told all shards or none.
+        let mut places = Vec::with_capacity(self.shards.len());
         for shard in entries.shards(topic) {
-            let command = Command::Publish {
+            // The inbox is closed only when the process is ending.
+            if let Ok(place) = self.shards[shard].reserve().await {
+                places.push(place);
+            }
+        }
+        for place in places {
+            place.send(Command::Publish {
                 topic: topic.clone(),
                 frame: frame.clone(),
                 except,
-            };
-            // The inbox is closed only when the process is ending.
-            drop(self.shards[shard].send(command).await);
+            });
         }
     }
 

@@ -76,7 +76,10 @@ impl Outbox {
 
     /// Drops every frame of which nothing is written yet. A frame begun has to be finished: half of one
     /// would make whatever follows unreadable.
-    pub(super) fn cut(&mut self, pool: &mut Pool) {
+    pub(super) fn cut(&mut self, link: &Link, pool: &mut Pool) {
+        if let Wire::Door(door) = &link.wire {
+            door.cut();
+        }
         let keep = usize::from(self.written > 0);
         while self.frames.len() > keep {
             if let Some(frame) = self.frames.pop_back() {
@@ -131,6 +134,7 @@ mod tests {
     use std::sync::Arc;
 
     use gema_protocol::frame::Frame;
+    use gema_protocol::server;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 
@@ -143,19 +147,24 @@ mod tests {
         (Arc::new(Link::tcp(accepted.unwrap().0)), client.unwrap())
     }
 
-    fn push(outbox: &mut Outbox, pool: &mut Pool, bytes: Vec<u8>) {
-        let frame = pool.insert(Frame::raw(bytes));
+    /// One of many frames of the same length.
+    fn numbered(number: usize) -> Frame {
+        server::event("c", "n", &format!("{number:06}{}", "x".repeat(950)))
+    }
+
+    fn push(outbox: &mut Outbox, pool: &mut Pool, frame: Frame) {
+        let frame = pool.insert(frame);
         outbox.push(pool, frame);
         pool.release(frame);
     }
 
-    /// Fills the outbox with `frames` of a kibibyte each, numbered, and flushes until the kernel blocks.
+    /// Fills the outbox with numbered frames and flushes until the kernel blocks.
     async fn blocked(frames: usize) -> (Outbox, Pool, Arc<Link>, TcpStream) {
         let (link, client) = pair().await;
         link.stream().unwrap().writable().await.unwrap();
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
         for number in 0..frames {
-            push(&mut outbox, &mut pool, vec![number as u8; 1024]);
+            push(&mut outbox, &mut pool, numbered(number));
         }
         assert_eq!(outbox.flush(&link, &mut pool), Flush::Blocked);
         (outbox, pool, link, client)
@@ -165,8 +174,9 @@ mod tests {
     async fn whatever_the_kernel_takes_at_once_the_bytes_arrive_in_order_and_whole() {
         const FRAMES: usize = 20_000;
         let (mut outbox, mut pool, link, mut client) = blocked(FRAMES).await;
+        let length = numbered(0).len();
         let reader = tokio::spawn(async move {
-            let mut all = vec![0; FRAMES * 1024];
+            let mut all = vec![0; FRAMES * length];
             client.read_exact(&mut all).await.unwrap();
             all
         });
@@ -175,19 +185,18 @@ mod tests {
         }
         assert_eq!((outbox.bytes(&link), pool.len()), (0, 0));
         let all = reader.await.unwrap();
-        let numbers = all.chunks(1024).map(|frame| {
-            assert!(frame.iter().all(|byte| *byte == frame[0]));
-            frame[0]
-        });
-        assert!(numbers.eq((0..FRAMES).map(|number| number as u8)));
+        for (number, bytes) in all.chunks(length).enumerate() {
+            assert!(bytes == numbered(number).bytes(), "frame {number}");
+        }
     }
 
     #[tokio::test]
     async fn a_cut_keeps_only_the_frame_that_is_begun() {
         let (mut outbox, mut pool, link, mut client) = blocked(20_000).await;
-        outbox.cut(&mut pool);
-        assert!(outbox.bytes(&link) < 1024 && pool.len() <= 1);
-        push(&mut outbox, &mut pool, vec![0xff; 3]);
+        let length = numbered(0).len();
+        outbox.cut(&link, &mut pool);
+        assert!(outbox.bytes(&link) < length && pool.len() <= 1);
+        push(&mut outbox, &mut pool, Frame::ping());
         let reader = tokio::spawn(async move {
             let mut all = Vec::new();
             client.read_to_end(&mut all).await.unwrap();
@@ -198,8 +207,8 @@ mod tests {
         }
         link.finish();
         let all = reader.await.unwrap();
-        assert_eq!(all.len() % 1024, 3);
-        assert_eq!(all[all.len() - 3..], [0xff; 3]);
+        assert_eq!(all.len() % length, Frame::ping().len());
+        assert!(all.ends_with(Frame::ping().bytes()));
     }
 
     #[tokio::test]

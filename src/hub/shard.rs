@@ -16,6 +16,7 @@ use gema_protocol::liveness::Tick;
 use gema_protocol::server;
 use slab::Slab;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tracing::debug;
 
 use super::link::{Link, Wire};
@@ -31,6 +32,10 @@ const BATCH: usize = 256;
 /// Sockets written before new commands are looked at. 32 writes are about 50 us; with 512 the other
 /// sockets of a saturated shard waited 5 ms.
 const FLUSH: usize = 32;
+
+/// How often a tenth of the connections is looked at for silence and deadlines. The shard keeps its own time:
+/// under load a command could wait behind all others.
+const TICK: Duration = Duration::from_millis(100);
 
 /// A tick looks at one part in this many of the connections.
 const SLICES: usize = 10;
@@ -85,7 +90,6 @@ pub(super) enum Command {
         farewell: Farewell,
         grace: Duration,
     },
-    Tick,
 }
 
 #[derive(Debug)]
@@ -158,8 +162,22 @@ impl Shard {
     /// Works until the hub is gone.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while inbox.recv_many(&mut batch, BATCH).await > 0 {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticked_ms = 0;
+        loop {
+            tokio::select! {
+                received = inbox.recv_many(&mut batch, BATCH) => if received == 0 {
+                    return;
+                },
+                _ = ticks.tick() => {}
+            }
             loop {
+                let now_ms = clock::now_ms();
+                if now_ms >= ticked_ms + TICK.as_millis() as u64 {
+                    ticked_ms = now_ms;
+                    self.tick(now_ms);
+                }
                 for command in batch.drain(..) {
                     self.apply(command);
                 }
@@ -237,7 +255,6 @@ impl Shard {
                     connections: self.connections.len(),
                 });
             }
-            Command::Tick => self.tick(clock::now_ms()),
         }
     }
 
@@ -332,7 +349,7 @@ impl Shard {
             return;
         }
         debug!(connection = connection.id.0, unsent, "slow consumer closed");
-        connection.outbox.cut(&mut self.pool);
+        connection.outbox.cut(&connection.link, &mut self.pool);
         self.close(index, &Farewell::of(Code::OverCapacity));
     }
 
@@ -346,6 +363,7 @@ impl Shard {
             connection.outbox.push(&mut self.pool, number);
             self.pool.release(number);
         }
+        connection.link.set_closing();
         connection.phase = Phase::Closing {
             until_ms: clock::now_ms() + FAREWELL.as_millis() as u64,
             finished: false,
@@ -443,7 +461,8 @@ impl Shard {
         let due = match draining.grace_ms as usize {
             0 => draining.connections,
             // The last ones go a little before the end, so that their farewell arrives.
-            grace => draining.connections * (passed * 10 / 9).min(grace) / grace,
+            // Rounded up: the first goes at once, so that few need not wait at all.
+            grace => (draining.connections * (passed * 10 / 9).min(grace) / grace) + 1,
         };
         let left = draining.connections.saturating_sub(due);
         let farewell = draining.farewell.clone();

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -32,6 +33,10 @@ const TLS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take for a request's head. Idle keep-alive connections of backends end after it
 /// too, so it is not shorter: a backend that posts every few seconds keeps its connection.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long bytes of an answer may stay untaken before the kernel ends the connection. After an upgrade the
+/// hub decides about slow readers, and this is off.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Room for a request's head: a path of 200 characters, a JWT, the cookies of a whole domain.
 const HEAD: usize = 32 * 1024;
@@ -112,6 +117,7 @@ where
 {
     // Events are small and must not wait for one another. Fails only on a socket that is gone already.
     drop(stream.set_nodelay(true));
+    drop(SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_PATIENCE)));
     let ip = peer.ip();
     match surroundings.tls.clone() {
         None => serve_http(stream, ip, surroundings, service).await,
@@ -189,9 +195,7 @@ where
     }
     request.extensions_mut().insert(call);
     let mut response = service.call(request).await?;
-    if let Some(origin) = origin {
-        Cors::open(&mut response, origin);
-    }
+    Cors::open(&mut response, origin);
     Ok(response)
 }
 

@@ -70,7 +70,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// The acceptor for `server.tls_cert` and `server.tls_key`, or none when they are empty.
-fn tls(server: &Server) -> Result<Option<TlsAcceptor>, ServerError> {
+pub(super) fn tls(server: &Server) -> Result<Option<TlsAcceptor>, ServerError> {
     let (Some(cert_path), Some(key_path)) = (&server.tls_cert, &server.tls_key) else {
         return Ok(None);
     };

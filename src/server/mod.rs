@@ -23,7 +23,7 @@ use gema_protocol::liveness::Liveness;
 use gema_protocol::session::Policy;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
 pub use self::listen::{Listener, bind};
@@ -75,7 +75,23 @@ pub enum ServerError {
     Engine(String),
 }
 
+/// Whether the server would start with this configuration, as far as can be told without listening: the
+/// certificate and the keys for tokens are read and judged.
+///
+/// # Errors
+/// The setting that cannot be used.
+pub fn check(config: &Config) -> Result<(), ServerError> {
+    listen::tls(&config.server)?;
+    Authorizer::new(config.auth.settings.clone())?;
+    Ok(())
+}
+
 impl ServerError {
+    /// Whether a setting is at fault.
+    pub fn is_config(&self) -> bool {
+        matches!(self, ServerError::Tls { .. } | ServerError::Auth(_))
+    }
+
     fn tls(setting: &'static str, path: &Path, problem: &dyn Display) -> ServerError {
         ServerError::Tls {
             setting,
@@ -86,7 +102,8 @@ impl ServerError {
 }
 
 /// Serves on `listener` until `shutdown` resolves, then drains: `/ready` says no, nobody new gets in, and
-/// connections are closed with 4200 one after the other over `server.shutdown_grace_s`.
+/// connections are closed with 4200 one after the other over `server.shutdown_grace_s`. HTTP is served until
+/// the last has gone.
 pub async fn run(
     listener: Listener,
     config: Config,
@@ -113,30 +130,34 @@ pub async fn run(
 
     tokio::select! {
         () = shutdown => {}
-        Some(result) = engine.join_next() => {
-            let problem = result.map_or_else(|error| error.to_string(), |()| "a shard ended".into());
-            error!(%problem, "the engine failed");
-            return Err(ServerError::Engine(problem));
-        }
+        Some(result) = engine.join_next() => return Err(engine_failed(result)),
     }
 
     info!(grace_s = grace.as_secs(), "draining");
+    let deadline = Instant::now() + grace + LAST_FAREWELLS;
+    // HTTP goes on meanwhile: /ready says no, and back ends still reach those who are here.
     context.draining.store(true, Ordering::Relaxed);
-    let deadline = Instant::now() + grace;
-    stop.send_replace(true);
+    context.gateway.admission.close();
     hub.drain(Farewell::of(Code::Reconnect), grace).await;
-    drop(context);
-    // The receiver ends when the last connection has given its admission back.
     let emptied = async {
+        empty.recv().await;
+        stop.send_replace(true);
         drop((&mut accepting).await);
-        drop(hub);
-        empty.recv().await
     };
-    let emptied = timeout_at(deadline, emptied).await.is_ok() || {
-        timeout(LAST_FAREWELLS, empty.recv()).await.is_ok()
-    };
-    info!(emptied, "stopped");
-    Ok(())
+    tokio::select! {
+        emptied = timeout_at(deadline, emptied) => {
+            info!(emptied = emptied.is_ok(), "stopped");
+            accepting.abort();
+            Ok(())
+        }
+        Some(result) = engine.join_next() => Err(engine_failed(result)),
+    }
+}
+
+fn engine_failed(ended: Result<(), tokio::task::JoinError>) -> ServerError {
+    let problem = ended.map_or_else(|error| error.to_string(), |()| "a shard ended".into());
+    error!(%problem, "the engine failed");
+    ServerError::Engine(problem)
 }
 
 fn context(

@@ -179,11 +179,7 @@ impl Raw {
     /// Upgrades by hand; what the server sends after its 101 stays unread.
     pub async fn upgrade(address: SocketAddr, path: &str) -> Raw {
         let mut raw = Raw::connect(address).await;
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        raw.write(head.as_bytes()).await;
+        raw.write(Raw::upgrade_request(path).as_bytes()).await;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             let byte = timeout(DEADLINE, raw.stream.read_u8()).await;
@@ -192,6 +188,23 @@ impl Raw {
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
         raw
+    }
+
+    pub fn upgrade_request(path: &str) -> String {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    }
+
+    /// The next line, without its end.
+    pub async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let byte = timeout(DEADLINE, self.stream.read_u8()).await;
+            line.push(byte.expect("a line").expect("bytes"));
+        }
+        String::from_utf8_lossy(&line).trim_end().to_owned()
     }
 
     pub async fn connect(address: SocketAddr) -> Raw {

@@ -25,6 +25,7 @@ pub struct Connection {
     gateway: Arc<Gateway>,
     app: Arc<App>,
     who: Subscriber,
+    link: Arc<Link>,
     session: Session,
     /// The hub need not wait any more for this client to show who it is.
     authorized: bool,
@@ -45,10 +46,11 @@ impl Connection {
         let patience = (app.authorized_only_s > 0 && user.is_none())
             .then(|| Duration::from_secs(app.authorized_only_s));
         let hello = server::connection_established(socket, gateway.activity_timeout_s);
-        let id = gateway.hub.add(socket, link, hello, patience).await;
+        let id = gateway.hub.add(socket, link.clone(), hello, patience).await;
         debug!(%socket, app = app.id, "connected");
         let mut connection = Connection {
             who: Subscriber { id, socket },
+            link,
             session: Session::new(policy, socket),
             authorized: patience.is_none(),
             admitted: Some(admitted),
@@ -72,7 +74,7 @@ impl Connection {
                 let topic = self.topic(channel);
                 let broker = &self.gateway.broker;
                 broker
-                    .unsubscribe(self.who.id, &topic, member.as_ref())
+                    .unsubscribe(self.who.id, &topic, member.as_ref(), false)
                     .await;
             }
             Action::SignIn { reply, unwatch } => {
@@ -157,6 +159,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // Whoever still writes for this connection has no reason to any more, even if its reader panicked.
+        self.link.sever();
         let gateway = self.gateway.clone();
         let (app, who) = (self.app.index, self.who);
         let subscriptions = self.session.take_subscriptions();
@@ -166,7 +170,9 @@ impl Drop for Connection {
             for (channel, member) in subscriptions {
                 let topic = Topic { app, channel };
                 let broker = &gateway.broker;
-                broker.unsubscribe(who.id, &topic, member.as_ref()).await;
+                broker
+                    .unsubscribe(who.id, &topic, member.as_ref(), true)
+                    .await;
             }
             if let Some(user) = user {
                 gateway.users.depart(who.id, app, &user).await;

@@ -15,6 +15,8 @@ use crate::hub::Farewell;
 /// The oldest and the newest protocol version in use: 5 is what the Java and .NET clients speak.
 const PROTOCOLS: std::ops::RangeInclusive<u32> = 4..=7;
 
+const TOO_FAST: &str = "Too many connections at once (limits.handshakes_per_s)";
+
 /// The request for a connection, as its URL and headers have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handshake {
@@ -56,6 +58,10 @@ impl Handshake {
 
     /// Decides, or gives the farewell that says why not.
     pub async fn decide(&self, gateway: &Gateway) -> Result<Accepted, Farewell> {
+        let admission = &gateway.admission;
+        if !admission.take_handshake(clock::now_ms()) {
+            return Err(Farewell::with(Code::OverCapacity, TOO_FAST));
+        }
         let Some(key) = &self.key else {
             return Err(Farewell::of(Code::PathNotFound));
         };
@@ -80,16 +86,14 @@ impl Handshake {
             Some(token) => Some(signed_in(gateway, token).await?),
             None => None,
         };
-        let admitted = gateway
-            .admission
-            .admit(app, clock::now_ms())
-            .map_err(|full| {
-                let code = match full {
-                    Full::App => Code::OverQuota,
-                    Full::Server | Full::Rate => Code::OverCapacity,
-                };
-                Farewell::with(code, &full.to_string())
-            })?;
+        let admitted = admission.admit(app).map_err(|full| {
+            let code = match full {
+                Full::App => Code::OverQuota,
+                Full::Server => Code::OverCapacity,
+                Full::Closing => Code::Reconnect,
+            };
+            Farewell::with(code, &full.to_string())
+        })?;
         Ok(Accepted {
             app: app.clone(),
             user,
@@ -103,6 +107,13 @@ async fn signed_in(gateway: &Gateway, token: &str) -> Result<User, Farewell> {
         .authorizer
         .authenticate(token)
         .await
-        .map_err(|error| Farewell::with(Code::Unauthorized, &error.to_string()))?;
+        .map_err(|error| {
+            // 4009 would keep clients away for good, which an unreachable key set is no reason for.
+            let code = match error.is_ours() {
+                true => Code::OverCapacity,
+                false => Code::Unauthorized,
+            };
+            Farewell::with(code, &error.to_string())
+        })?;
     Ok(gateway.authorizer.user(&identity))
 }

@@ -1,0 +1,423 @@
+//! Bytes of a client -> WebSocket messages (RFC 6455, sections 5 and 7), without a buffer of its own: whole frames are
+//! read where they lie, and only what has come in part is kept.
+//!
+//! The invariant: between two calls a decoder holds at most one frame's beginning and the fragments of one message, and
+//! neither is larger than the limits; when both are complete it holds no memory at all.
+
+use std::borrow::Cow;
+
+use crate::code::Code;
+
+/// What a client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A text message, whole.
+    Text(Cow<'a, str>),
+    /// A ping, to be answered with a pong of the same payload.
+    Ping(&'a [u8]),
+    /// A pong; that it came is all there is to it.
+    Pong,
+    /// The client ends the connection, with this code if it gave one; a close frame with the same code answers it.
+    Close(Option<u16>),
+}
+
+/// Why the connection cannot go on. The fault is the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Section 5.1: a client must mask its frames.
+    #[error("Frames of a client must be masked")]
+    Unmasked,
+    /// Section 5.2: a reserved bit without an extension that gives it a meaning.
+    #[error("Reserved bits must be zero: no extension was agreed on")]
+    ReservedBits,
+    /// Section 5.2: an opcode without a meaning.
+    #[error("Unknown opcode {0}")]
+    UnknownOpcode(u8),
+    /// Section 5.5: a control frame of more than 125 bytes, or in fragments.
+    #[error("Control frames must be whole and at most 125 bytes")]
+    BadControl,
+    /// Section 5.4: a continuation of nothing, or a new message inside another.
+    #[error("A fragment out of place")]
+    BadFragment,
+    /// Section 5.5.1: a close code that must not be sent.
+    #[error("Invalid close code")]
+    BadClose,
+    /// The protocol is JSON text.
+    #[error("Binary messages are not supported")]
+    Binary,
+    /// Section 8.1.
+    #[error("Message is not UTF-8")]
+    NotUtf8,
+    /// The announced length is enough: nobody waits for the rest.
+    #[error("Message exceeds limits.message_bytes ({max} bytes)")]
+    TooLarge {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// The state between two chunks of bytes.
+#[derive(Debug)]
+pub struct Decoder {
+    /// The beginning of a frame whose end has not come.
+    part: Vec<u8>,
+    /// The payloads of the fragments so far; `None` outside a fragmented message.
+    fragments: Option<Vec<u8>>,
+    max: u32,
+}
+
+/// What the first bytes of a frame say.
+struct Header {
+    fin: bool,
+    opcode: u8,
+    mask: [u8; 4],
+    /// Bytes before the payload.
+    bytes: usize,
+    payload: usize,
+}
+
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// The longest payload of a control frame.
+const CONTROL_BYTES: usize = 125;
+
+impl Decoder {
+    /// `message_bytes`: the longest message, whole or in fragments.
+    #[must_use]
+    pub fn new(message_bytes: u32) -> Self {
+        Self {
+            part: Vec::new(),
+            fragments: None,
+            max: message_bytes,
+        }
+    }
+
+    /// Decodes all that is complete and hands it to `take`, in order, until that returns false. What is left over is
+    /// kept for the next chunk. `chunk` is unmasked in place.
+    ///
+    /// # Errors
+    /// The first violation; everything before it has been taken. The decoder must not be used any more.
+    pub fn feed(
+        &mut self,
+        chunk: &mut [u8],
+        mut take: impl FnMut(Incoming<'_>) -> bool,
+    ) -> Result<(), Violation> {
+        if self.part.is_empty() {
+            let used = self.frames(chunk, &mut take)?;
+            self.part = chunk[used..].to_vec();
+            return Ok(());
+        }
+        let mut part = std::mem::take(&mut self.part);
+        part.extend_from_slice(chunk);
+        match self.frames(&mut part, &mut take)? {
+            0 => self.part = part,
+            used => self.part = part[used..].to_vec(),
+        }
+        Ok(())
+    }
+
+    /// Decodes whole frames from the front of `bytes`; gives how many bytes they were.
+    fn frames(
+        &mut self,
+        bytes: &mut [u8],
+        take: &mut impl FnMut(Incoming<'_>) -> bool,
+    ) -> Result<usize, Violation> {
+        let mut used = 0;
+        while let Some(header) = self.header(&bytes[used..])? {
+            let begin = used + header.bytes;
+            let end = begin + header.payload;
+            if end > bytes.len() {
+                break;
+            }
+            let payload = &mut bytes[begin..end];
+            unmask(payload, header.mask);
+            used = end;
+            if !self.frame(&header, payload, take)? {
+                return Ok(bytes.len());
+            }
+        }
+        Ok(used)
+    }
+
+    /// Reads and judges a header; `None` when it is not complete.
+    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Violation> {
+        let [first, second, rest @ ..] = bytes else {
+            return Ok(None);
+        };
+        if first & 0x70 != 0 {
+            return Err(Violation::ReservedBits);
+        }
+        let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
+        if second & 0x80 == 0 {
+            return Err(Violation::Unmasked);
+        }
+        let (length, extra) = match second & 0x7f {
+            126 => match rest {
+                [a, b, ..] => (u64::from(u16::from_be_bytes([*a, *b])), 2),
+                _ => return self.short(fin, opcode),
+            },
+            127 => match rest.first_chunk::<8>() {
+                Some(length) => (u64::from_be_bytes(*length), 8),
+                None => return self.short(fin, opcode),
+            },
+            length => (u64::from(length), 0),
+        };
+        self.judge(fin, opcode, length)?;
+        let Some(mask) = rest.get(extra..).and_then(<[u8]>::first_chunk::<4>) else {
+            return Ok(None);
+        };
+        Ok(Some(Header {
+            fin,
+            opcode,
+            mask: *mask,
+            bytes: 2 + extra + 4,
+            // At most `max`, a u32, as judged.
+            payload: length as usize,
+        }))
+    }
+
+    /// A header whose length is still to come can be wrong already.
+    fn short(&self, fin: bool, opcode: u8) -> Result<Option<Header>, Violation> {
+        // More than 125 bytes are announced, whatever the number will be.
+        self.judge(fin, opcode, CONTROL_BYTES as u64 + 1)?;
+        Ok(None)
+    }
+
+    fn judge(&self, fin: bool, opcode: u8, length: u64) -> Result<(), Violation> {
+        let too_large = |length: u64| length > u64::from(self.max);
+        match opcode {
+            CLOSE | PING | PONG if !fin || length > CONTROL_BYTES as u64 => {
+                Err(Violation::BadControl)
+            }
+            CLOSE | PING | PONG => Ok(()),
+            BINARY => Err(Violation::Binary),
+            TEXT | CONTINUATION => {
+                let before = self.fragments.as_ref().map(Vec::len);
+                if before.is_some() != (opcode == CONTINUATION) {
+                    return Err(Violation::BadFragment);
+                }
+                if too_large(length.saturating_add(before.unwrap_or(0) as u64)) {
+                    let max = self.max as usize;
+                    return Err(Violation::TooLarge { max });
+                }
+                Ok(())
+            }
+            opcode => Err(Violation::UnknownOpcode(opcode)),
+        }
+    }
+
+    /// Acts on one whole frame; false when `take` wants no more.
+    fn frame(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        take: &mut impl FnMut(Incoming<'_>) -> bool,
+    ) -> Result<bool, Violation> {
+        match header.opcode {
+            PING => Ok(take(Incoming::Ping(payload))),
+            PONG => Ok(take(Incoming::Pong)),
+            CLOSE => Ok(take(Incoming::Close(close_code(payload)?))),
+            _ => match (self.fragments.take(), header.fin) {
+                (None, true) => Ok(take(Incoming::Text(Cow::Borrowed(text(payload)?)))),
+                (fragments, fin) => {
+                    let mut whole = fragments.unwrap_or_default();
+                    whole.extend_from_slice(payload);
+                    if !fin {
+                        self.fragments = Some(whole);
+                        return Ok(true);
+                    }
+                    let whole = String::from_utf8(whole).map_err(|_| Violation::NotUtf8)?;
+                    Ok(take(Incoming::Text(Cow::Owned(whole))))
+                }
+            },
+        }
+    }
+}
+
+impl Violation {
+    /// The close code of its kind (section 7.4.1).
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Binary => Code::UnsupportedData,
+            Self::NotUtf8 => Code::InvalidPayload,
+            Self::TooLarge { .. } => Code::MessageTooBig,
+            _ => Code::ProtocolError,
+        }
+    }
+}
+
+fn text(payload: &[u8]) -> Result<&str, Violation> {
+    std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)
+}
+
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
+    let [high, low, reason @ ..] = payload else {
+        // One byte is half a code.
+        return if payload.is_empty() {
+            Ok(None)
+        } else {
+            Err(Violation::BadClose)
+        };
+    };
+    text(reason)?;
+    let code = u16::from_be_bytes([*high, *low]);
+    match code {
+        1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Some(code)),
+        _ => Err(Violation::BadClose),
+    }
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    // Eight bytes at a time: the mask repeats after four.
+    let wide = u64::from_ne_bytes([
+        mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3],
+    ]);
+    let (chunks, rest) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (index, byte) in rest.iter_mut().enumerate() {
+        *byte ^= mask[index % 4];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MASK: [u8; 4] = [7, 1, 200, 9];
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first];
+        match payload.len() {
+            short @ 0..126 => frame.push(0x80 | short as u8),
+            long => {
+                frame.push(0x80 | 126);
+                frame.extend((long as u16).to_be_bytes());
+            }
+        }
+        frame.extend(MASK);
+        frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(b, m)| b ^ m));
+        frame
+    }
+
+    /// Everything decoded from chunks of this size, as text, and the violation at the end if there is one.
+    fn decode(bytes: &[u8], size: usize) -> (Vec<String>, Option<Violation>) {
+        let (mut decoder, mut seen) = (Decoder::new(1000), Vec::new());
+        for chunk in bytes.chunks(size) {
+            let fed = decoder.feed(&mut chunk.to_vec(), |incoming| {
+                seen.push(match incoming {
+                    Incoming::Text(text) => text.into_owned(),
+                    other => format!("{other:?}"),
+                });
+                true
+            });
+            if let Err(violation) = fed {
+                return (seen, Some(violation));
+            }
+        }
+        assert!(decoder.part.capacity() == 0 && decoder.fragments.is_none());
+        (seen, None)
+    }
+
+    #[test]
+    fn messages_arrive_whole_however_the_bytes_are_cut_and_nothing_is_kept() {
+        let long = "ä".repeat(400);
+        let bytes = [
+            masked(0x81, b"one"),
+            masked(0x01, b"t"),
+            masked(0x89, b"hi"),
+            masked(0x00, b"w"),
+            masked(0x80, b"o"),
+            masked(0x81, long.as_bytes()),
+            masked(0x8a, b""),
+            masked(0x88, &1000u16.to_be_bytes()),
+        ]
+        .concat();
+        let expected = [
+            "one",
+            "Ping([104, 105])",
+            "two",
+            &long,
+            "Pong",
+            "Close(Some(1000))",
+        ];
+        for size in 1..=bytes.len() {
+            assert_eq!(
+                decode(&bytes, size),
+                (expected.map(String::from).to_vec(), None)
+            );
+        }
+    }
+
+    #[test]
+    fn violations_are_told_apart_as_soon_as_they_can_be_seen() {
+        let too_large = Violation::TooLarge { max: 1000 };
+        for (bytes, violation) in [
+            (vec![0x81, 1, b'x'], Violation::Unmasked),
+            (vec![0xc1, 0x80], Violation::ReservedBits),
+            (vec![0x83, 0x80], Violation::UnknownOpcode(3)),
+            (vec![0x8b, 0x80], Violation::UnknownOpcode(11)),
+            (vec![0x09, 0x80], Violation::BadControl),
+            (vec![0x89, 0xfe], Violation::BadControl),
+            (vec![0x80, 0x80], Violation::BadFragment),
+            (
+                [masked(0x01, b"a"), vec![0x81, 0x80]].concat(),
+                Violation::BadFragment,
+            ),
+            (vec![0x82, 0x80], Violation::Binary),
+            (masked(0x81, &[0xff]), Violation::NotUtf8),
+            (
+                [masked(0x01, &[0xc3]), masked(0x80, b"x")].concat(),
+                Violation::NotUtf8,
+            ),
+            (
+                vec![0x81, 0xff, 255, 255, 255, 255, 255, 255, 255, 255],
+                too_large,
+            ),
+            (vec![0x81, 0xfe, 3, 233], too_large),
+            (
+                [masked(0x01, &[b'x'; 999]), vec![0x80, 0x82]].concat(),
+                too_large,
+            ),
+            (masked(0x88, &[3]), Violation::BadClose),
+            (masked(0x88, &999u16.to_be_bytes()), Violation::BadClose),
+            (masked(0x88, &1005u16.to_be_bytes()), Violation::BadClose),
+            (masked(0x88, &[3, 232, 0xff]), Violation::NotUtf8),
+        ] {
+            for size in [1, bytes.len()] {
+                assert_eq!(
+                    decode(&bytes, size).1,
+                    Some(violation),
+                    "{bytes:?} by {size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_message_is_taken_whole_and_in_fragments() {
+        let longest = vec![b'x'; 1000];
+        assert_eq!(decode(&masked(0x81, &longest), 7).1, None);
+        let fragments = [masked(0x01, &longest[..600]), masked(0x80, &longest[600..])];
+        assert_eq!(decode(&fragments.concat(), 7).0[0].len(), 1000);
+    }
+
+    #[test]
+    fn what_comes_after_the_one_who_takes_has_had_enough_is_left() {
+        let mut decoder = Decoder::new(1000);
+        let mut bytes = [masked(0x88, b""), masked(0x81, b"late")].concat();
+        let mut seen = 0;
+        let fed = decoder.feed(&mut bytes, |_| {
+            seen += 1;
+            false
+        });
+        assert_eq!((fed, seen), (Ok(()), 1));
+    }
+}

@@ -1,0 +1,33 @@
+//! `GET /apps/{id}/connections`: how many connections the app has open, as Laravel Reverb answers it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use super::api::{ApiError, Signed, answer, segment};
+use super::{Call, Context, Shared, json};
+
+pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
+    warp::path!("apps" / String / "connections")
+        .and(warp::get())
+        .and(warp::ext::get::<Call>())
+        .and(shared)
+        .and_then(
+            |app: String, call: Call, context: Arc<Context>| async move {
+                Ok::<_, Rejection>(answer(count(&context, &app, &call)))
+            },
+        )
+        .boxed()
+}
+
+fn count(context: &Context, app: &str, call: &Call) -> Result<Response, ApiError> {
+    let signed = Signed::check(context, &segment(app), &Method::GET, call, Bytes::new())?;
+    signed.only_parameters(&[])?;
+    let connections = context.gateway.admission.connections(&signed.app);
+    let body = serde_json::json!({ "connections": connections });
+    Ok(json(StatusCode::OK, &body))
+}
