@@ -15,6 +15,7 @@
 //! * [`config`]: what the user wrote, and what it means.
 //! * [`apps`]: the apps and whose pages may use them.
 //! * [`auth`]: JWTs, channel rules, guards.
+//! * [`webhooks`]: telling an app's back end what happens in its channels.
 //! * [`limits`], [`clock`]: rates and time.
 //!
 //! [`run`] is the whole server; tests call it too.
@@ -32,5 +33,6 @@ pub mod limits;
 pub mod presence;
 pub mod server;
 pub mod users;
+pub mod webhooks;
 
 pub use server::{ServerError, run};

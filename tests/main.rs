@@ -32,3 +32,5 @@ mod subscription_count;
 mod tls;
 mod trigger_api;
 mod users;
+mod webhook_events;
+mod webhooks;

@@ -2,7 +2,8 @@
 //!
 //! `auth` is `KEY:hex`, the hex being the lower-case HMAC-SHA256, under the app's secret, of `socket:channel`, of
 //! `socket:channel:channel_data`, or of `socket::user::user_data`. Source: Pusher's "Authentication signatures". The
-//! signed text is what the client sent, byte for byte; it is never parsed and written again.
+//! signed text is what the client sent, byte for byte; it is never parsed and written again. The signature of a
+//! webhook is the same hex over its body.
 
 use std::hint::black_box;
 
@@ -68,6 +69,13 @@ pub fn verify_user(
 #[must_use]
 pub fn shared_secret(master: &[u8; 32], channel: &str) -> [u8; 32] {
     channel_key(master, channel)
+}
+
+/// Signs the body of a webhook: the lower-case hex that goes into its header `X-Pusher-Signature`. Source: Pusher's
+/// "Webhooks", section on authentication.
+#[must_use]
+pub fn sign_webhook(secret: &str, body: &[u8]) -> String {
+    hex_hmac(secret, body)
 }
 
 /// Why a signature was refused. The texts tell a developer what to compare; they hold nothing the client lacks.
@@ -208,6 +216,22 @@ mod tests {
             format!("{KEY}:4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba");
         assert_eq!(sign_user(KEY, SECRET, "1234.1234", user_data), auth);
         assert_eq!(verify_user(&auth, KEY, SECRET, SOCKET, user_data), Ok(()));
+    }
+
+    #[test]
+    fn the_known_webhook_signatures_are_ours() {
+        for (secret, signature) in [
+            (
+                "thisisasecret",
+                "40e0ad3b9aa49529322879e84de1aaaf18bde1efe839ca263d540cc865510d25",
+            ),
+            (
+                "secret",
+                "2677ad3e7c090b2fa2c0fb13020d66d5420879b8316eb356a2d60fb9073bc778",
+            ),
+        ] {
+            assert_eq!(sign_webhook(secret, br#"{"hello":"world"}"#), signature);
+        }
     }
 
     #[test]

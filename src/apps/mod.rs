@@ -2,12 +2,14 @@
 //! Where apps come from is another's business: this is what they are.
 
 mod origin;
+mod webhook;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 pub use origin::{OriginPatternError, OriginPatterns};
+pub use webhook::{Webhook, WebhookEvent, WebhookEvents};
 
 /// One application: its credentials and what its clients may do.
 #[derive(Clone)]
@@ -36,6 +38,8 @@ pub struct App {
     pub authorized_only_s: u64,
     /// From which the keys of encrypted channels are made, if the server is to hand them out.
     pub encryption_master_key: Option<[u8; 32]>,
+    /// Who is told of what happens in its channels.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Shows everything but the two secrets, so an app may be logged.
@@ -57,6 +61,7 @@ impl fmt::Debug for App {
                 "encryption_master_key",
                 &self.encryption_master_key.map(|_| "***"),
             )
+            .field("webhooks", &self.webhooks)
             .finish()
     }
 }
@@ -128,6 +133,7 @@ mod tests {
             max_connections: 0,
             authorized_only_s: 0,
             encryption_master_key: Some([7; 32]),
+            webhooks: Vec::new(),
         }
     }
 

@@ -31,6 +31,7 @@ use crate::apps::Apps;
 use crate::clock;
 use crate::hub::{ConnectionId, Hub, Topic};
 use crate::presence::{ChannelFull, Members};
+use crate::webhooks::{Event, Webhooks};
 
 /// Locks that the channels share.
 const STRIPES: usize = 64;
@@ -42,9 +43,9 @@ const CACHE_BYTES: usize = 64 << 20;
 const TICK: Duration = Duration::from_secs(1);
 
 /// The channels of all apps.
-#[derive(Debug)]
 pub struct Broker {
     hub: Arc<Hub>,
+    webhooks: Arc<Webhooks>,
     stripes: Vec<Mutex<Stripe>>,
     hasher: RandomState,
     /// By the app's index.
@@ -87,7 +88,12 @@ pub struct Cached {
 
 impl Broker {
     /// `max_members`: distinct users a presence channel may have. Must be called inside a runtime.
-    pub fn start(hub: Arc<Hub>, apps: &Apps, max_members: usize) -> Arc<Broker> {
+    pub fn start(
+        hub: Arc<Hub>,
+        webhooks: Arc<Webhooks>,
+        apps: &Apps,
+        max_members: usize,
+    ) -> Arc<Broker> {
         let stripe = || {
             Mutex::new(Stripe {
                 members: HashMap::default(),
@@ -103,6 +109,7 @@ impl Broker {
         });
         let broker = Arc::new(Broker {
             hub,
+            webhooks,
             stripes: (0..STRIPES).map(|_| stripe()).collect(),
             hasher: RandomState::new(),
             apps: features.collect(),
@@ -144,11 +151,16 @@ impl Broker {
             }
         };
         let count = self.hub.subscribe(who.id, topic, ack).await;
+        if count == 1 {
+            self.emit(topic, |channel| Event::ChannelOccupied { channel });
+        }
         if topic.channel.kind().cache {
-            let replay = stripe.cache.get(topic, clock::now_ms());
-            let replay = match replay {
+            let replay = match stripe.cache.get(topic, clock::now_ms()) {
                 Some((frame, _)) => frame.clone(),
-                None => server::cache_miss(channel),
+                None => {
+                    self.emit(topic, |channel| Event::CacheMiss { channel });
+                    server::cache_miss(channel)
+                }
             };
             self.hub.send(who.id, replay).await;
         }
@@ -156,6 +168,8 @@ impl Broker {
             let info = member.user_info.as_deref();
             let added = server::member_added(channel, &member.user_id, info);
             self.hub.publish(topic, &added, Some(who.socket)).await;
+            let user_id = member.user_id.clone();
+            self.emit(topic, |channel| Event::MemberAdded { channel, user_id });
         }
         self.count_changed(&mut stripe, topic, count).await;
         Ok(())
@@ -185,6 +199,11 @@ impl Broker {
             }
             let removed = server::member_removed(topic.channel.as_str(), &member.user_id);
             self.hub.publish(topic, &removed, None).await;
+            let user_id = member.user_id.clone();
+            self.emit(topic, |channel| Event::MemberRemoved { channel, user_id });
+        }
+        if count == 0 {
+            self.emit(topic, |channel| Event::ChannelVacated { channel });
         }
         self.count_changed(&mut stripe, topic, count).await;
     }
@@ -209,8 +228,20 @@ impl Broker {
         frame: &Frame,
         user_id: Option<Arc<str>>,
     ) {
-        let _ = user_id;
+        if !self.webhooks.wanted(topic.app) {
+            return self.hub.publish(topic, frame, Some(from)).await;
+        }
+        let _order = self.lock(topic).await;
         self.hub.publish(topic, frame, Some(from)).await;
+        self.emit(topic, |channel| Event::ClientEvent {
+            channel,
+            event: unescaped(frame.event()).unwrap_or_default(),
+            data: frame
+                .data()
+                .and_then(|data| serde_json::from_str(data).ok()),
+            socket_id: from,
+            user_id,
+        });
     }
 
     /// Subscriptions of a channel, zero when nobody is there.
@@ -253,7 +284,10 @@ impl Broker {
     fn remembers(&self, topic: &Topic) -> bool {
         let kind = topic.channel.kind();
         kind.access != Access::ServerToUser
-            && (kind.is_presence() || kind.cache || self.counts(topic))
+            && (kind.is_presence()
+                || kind.cache
+                || self.counts(topic)
+                || self.webhooks.wanted(topic.app))
     }
 
     /// Presence channels have their member events instead.
@@ -274,12 +308,25 @@ impl Broker {
     async fn tell_count(&self, topic: &Topic, count: u32) {
         let frame = server::subscription_count(topic.channel.as_str(), count);
         self.hub.publish(topic, &frame, None).await;
+        self.emit(topic, |channel| Event::SubscriptionCount { channel, count });
+    }
+
+    /// Tells the app's back end, if it wants to know. Under the channel's lock: in the channel's order.
+    fn emit(&self, topic: &Topic, event: impl FnOnce(ChannelName) -> Event) {
+        if self.webhooks.wanted(topic.app) {
+            self.webhooks.emit(topic.app, event(topic.channel.clone()));
+        }
     }
 
     async fn lock(&self, topic: &Topic) -> MutexGuard<'_, Stripe> {
         let hash = self.hasher.hash_one(topic) as usize;
         self.stripes[hash % STRIPES].lock().await
     }
+}
+
+/// What a JSON text between quotes says.
+fn unescaped(text: Option<&str>) -> Option<String> {
+    serde_json::from_str(&format!("\"{}\"", text?)).ok()
 }
 
 /// Tells the counts that had to wait, for as long as the broker is there.

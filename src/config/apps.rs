@@ -47,6 +47,7 @@ impl Check<'_> {
             authorized_only_s: self.seconds(&path("authorized_only_s"), raw.authorized_only_s),
             encryption_master_key: self
                 .master_key(path("encryption_master_key"), &raw.encryption_master_key),
+            webhooks: self.webhooks(&path("webhooks"), &raw.webhooks),
         }
     }
 

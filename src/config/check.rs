@@ -240,7 +240,7 @@ impl Check<'_> {
         given.to_owned()
     }
 
-    fn within(&mut self, path: &str, found: u64, min: u64, max: u64) -> u64 {
+    pub(super) fn within(&mut self, path: &str, found: u64, min: u64, max: u64) -> u64 {
         if !(min..=max).contains(&found) {
             self.refuse(path, Why::OutOfRange { found, min, max });
         }

@@ -128,7 +128,13 @@ pub(super) fn expected(kind: Kind, path: &str) -> String {
         Kind::TextList => "a list of texts such as [\"a\", \"b\"]".to_owned(),
         Kind::TextMap => "a table of texts such as { name = \"text\" }".to_owned(),
         Kind::Table(_) => "a table".to_owned(),
-        Kind::Tables(_) => format!("a list of tables, each under [[{path}]]"),
+        Kind::Tables(_) => {
+            let mut header = path.to_owned();
+            while let (Some(open), Some(close)) = (header.find('['), header.find(']')) {
+                header.replace_range(open..=close, "");
+            }
+            format!("a list of tables, each under [[{header}]]")
+        }
     }
 }
 

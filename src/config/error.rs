@@ -147,6 +147,12 @@ pub enum Why {
     SecondTokenKey { other: &'static str },
     #[error("is \"{given}\", which is not an http:// or https:// address")]
     NotAUrl { given: String },
+    #[error("is \"{given}\", which is no webhook event; the nearest valid name is {nearest}")]
+    NotAWebhookEvent { given: String, nearest: String },
+    #[error("cannot be sent as an HTTP header")]
+    NotAHeader,
+    #[error("is set by gema itself")]
+    ReservedHeader,
     #[error("is \"{given}\", which is not the id of an app")]
     NoSuchApp { given: String },
     #[error("cannot be read: {reason}")]

@@ -9,6 +9,7 @@ mod layers;
 mod raw;
 mod rules;
 mod variables;
+mod webhooks;
 
 use std::fmt;
 use std::path::PathBuf;

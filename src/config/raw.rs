@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::webhooks::without_secrets;
+
 /// The keys of a table in the order they are written.
 pub(super) type Keys = &'static [(&'static str, Kind)];
 
@@ -146,6 +148,22 @@ table! {
         max_connections: u32,
         authorized_only_s: u64,
         encryption_master_key: String,
+        #[serde(default)]
+        webhooks: Vec<RawWebhook>,
+    }
+}
+
+table! {
+    /// `[[apps.webhooks]]`
+    RawWebhook {
+        url: Option<String>,
+        events: Option<Vec<String>>,
+        #[serde(default)]
+        channel_prefix: String,
+        #[serde(default)]
+        batch_ms: u64,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
     }
 }
 
@@ -197,6 +215,12 @@ impl Raw {
         for secret in apps.chain([&mut self.auth.jwt_secret]) {
             if !secret.is_empty() {
                 *secret = "***".to_owned();
+            }
+        }
+        for webhook in self.apps.iter_mut().flat_map(|app| &mut app.webhooks) {
+            webhook.url = webhook.url.as_deref().map(without_secrets);
+            for value in webhook.headers.values_mut() {
+                *value = "***".to_owned();
             }
         }
         // Tables of texts, numbers and lists of them are all there is, and TOML can write each.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use gema_protocol::code::Code;
 use gema_protocol::liveness::Liveness;
 use gema_protocol::session::Policy;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
@@ -39,9 +39,13 @@ use crate::http::Context;
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
 use crate::users::Users;
+use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
 
 /// After the grace period, how long the last farewells may take to arrive.
 const LAST_FAREWELLS: Duration = Duration::from_secs(2);
+
+/// After that, how long the webhooks that are left may take.
+const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
 
 /// Why the server cannot start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,9 @@ pub enum ServerError {
     /// The authorizer's settings cannot be used.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
+    /// The webhooks cannot be sent.
+    #[error(transparent)]
+    Webhooks(#[from] WebhookSetupError),
     /// The operating system gave no random number for the node's id.
     #[error("no random number for the node's id: {0}")]
     Random(#[from] getrandom::Error),
@@ -122,7 +129,7 @@ pub async fn run(
     };
     let hub = Hub::start(&settings, node, &mut engine);
     let grace = Duration::from_secs(config.server.shutdown_grace_s);
-    let (context, mut empty) = context(&config, &hub)?;
+    let (context, mut empty, delivery) = context(&config, &hub)?;
 
     let (stop, stopped) = watch::channel(false);
     let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped);
@@ -146,8 +153,10 @@ pub async fn run(
     };
     tokio::select! {
         emptied = timeout_at(deadline, emptied) => {
-            info!(emptied = emptied.is_ok(), "stopped");
             accepting.abort();
+            // The last connections' leaving is told as well.
+            delivery.finish(LAST_WEBHOOKS).await;
+            info!(emptied = emptied.is_ok(), "stopped");
             Ok(())
         }
         Some(result) = engine.join_next() => Err(engine_failed(result)),
@@ -163,10 +172,11 @@ fn engine_failed(ended: Result<(), tokio::task::JoinError>) -> ServerError {
 fn context(
     config: &Config,
     hub: &Arc<Hub>,
-) -> Result<(Arc<Context>, tokio::sync::mpsc::Receiver<()>), ServerError> {
+) -> Result<(Arc<Context>, mpsc::Receiver<()>, Delivery), ServerError> {
     let limits = &config.limits;
     let apps = Arc::new(Apps::new(config.apps.clone()));
-    let broker = Broker::start(hub.clone(), &apps, limits.presence_members);
+    let (webhooks, delivery) = Webhooks::start(&apps, &webhooks::Settings::default())?;
+    let broker = Broker::start(hub.clone(), webhooks, &apps, limits.presence_members);
     let users = Arc::new(Users::new(hub.clone(), &apps));
     let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
     let (admission, empty) = Admission::new(limits, apps.iter());
@@ -210,7 +220,7 @@ fn context(
         gateway,
         authorizer,
     };
-    Ok((Arc::new(context), empty))
+    Ok((Arc::new(context), empty, delivery))
 }
 
 /// The app that `auth.app` names, unless it is disabled.

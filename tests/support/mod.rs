@@ -1,7 +1,9 @@
-//! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls.
+//! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls, and a
+//! receiver of webhooks.
 
 pub mod client;
 pub mod http;
+pub mod receiver;
 
 use std::net::SocketAddr;
 use std::sync::Once;

@@ -1,0 +1,238 @@
+//! Carries one receiver's queue out over HTTP: signed requests, some at a time, and a line in the log when it fails.
+//! What is sent when is the queue's to say.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use gema_protocol::auth::sign_webhook;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Response};
+use tokio::sync::Notify;
+use tracing::{debug, info, warn};
+
+use super::event::Event;
+use super::queue::{Failure, Job, Next, Note, Queue};
+use super::{Settings, Totals};
+use crate::apps::{App, Webhook};
+use crate::clock;
+
+/// An answer is read so that its connection can be used again; a longer one costs the connection instead.
+const ANSWER_BYTES: usize = 16 * 1024;
+
+/// One receiver of one app.
+pub(super) struct Sender {
+    app: Arc<App>,
+    /// Its place in the app's list of webhooks.
+    index: usize,
+    client: Client,
+    in_flight: usize,
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+impl Sender {
+    /// One for each of the app's webhooks.
+    pub(super) fn all_of(app: &Arc<App>, client: &Client, settings: &Settings) -> Vec<Arc<Sender>> {
+        let webhooks = app.webhooks.iter().enumerate();
+        let senders = webhooks.map(|(index, webhook)| Sender {
+            app: app.clone(),
+            index,
+            client: client.clone(),
+            in_flight: settings.in_flight,
+            queue: Mutex::new(Queue::new(*settings, webhook.batch)),
+            wake: Notify::new(),
+        });
+        senders.map(Arc::new).collect()
+    }
+
+    /// Whether the receiver wants to be told.
+    pub(super) fn wants(&self, event: &Event) -> bool {
+        let webhook = self.webhook();
+        webhook.events.contains(event.kind())
+            && event
+                .channel()
+                .as_str()
+                .starts_with(&webhook.channel_prefix)
+    }
+
+    /// Queues an event that happened now; never waits.
+    pub(super) fn push(&self, event: &Event, json: Arc<str>) {
+        let (now, time_ms) = (Instant::now(), clock::unix_ms());
+        if self.queue().push(event.channel(), json, now, time_ms) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Tells that the server ends: [`Sender::run`] returns when the queue is empty.
+    pub(super) fn end(&self) {
+        self.queue().end();
+        self.wake.notify_one();
+    }
+
+    /// Events that are neither delivered nor given up.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue().len()
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.queue().totals()
+    }
+
+    /// Delivers until the end.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut sending = FuturesUnordered::new();
+        loop {
+            let (next, notes) = {
+                let mut queue = self.queue();
+                let next = if sending.len() < self.in_flight {
+                    queue.next(Instant::now())
+                } else {
+                    Next::Wait(None)
+                };
+                (next, queue.take_notes())
+            };
+            for note in notes {
+                self.log(note);
+            }
+            let due = match next {
+                Next::Send(job) => {
+                    sending.push(self.attempt(job));
+                    continue;
+                }
+                Next::Wait(due) => due,
+                Next::End => return,
+            };
+            let alarm = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.wake.notified() => {}
+                Some((job, outcome)) = sending.next() => self.report(job, outcome),
+                () = alarm => {}
+            }
+        }
+    }
+
+    async fn attempt(&self, job: Job) -> (Job, Result<(), Failure>) {
+        let webhook = self.webhook();
+        let request = self.client.post(webhook.url.clone());
+        let request = request
+            .headers(webhook.headers.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("X-Pusher-Key", &self.app.key)
+            .header(
+                "X-Pusher-Signature",
+                sign_webhook(&self.app.secret, &job.body),
+            )
+            .body(job.body.clone());
+        let outcome = match request.send().await {
+            Ok(response) => {
+                let status = response.status();
+                finish(response).await;
+                status.is_success().then_some(()).ok_or_else(|| Failure {
+                    reason: format!("the answer was {status}"),
+                    answered: true,
+                })
+            }
+            Err(error) => Err(Failure {
+                reason: reason(error),
+                answered: false,
+            }),
+        };
+        (job, outcome)
+    }
+
+    fn report(&self, job: Job, outcome: Result<(), Failure>) {
+        let now = Instant::now();
+        match outcome {
+            Ok(()) => self.queue().delivered(job, now),
+            Err(failure) => {
+                let (app, webhook) = (&self.app.id, self.index);
+                debug!(app, webhook, reason = %failure.reason, "a webhook's request failed");
+                // Without a random number the pauses are only less spread.
+                let random = getrandom::u32().unwrap_or_default();
+                self.queue().failed(job, failure, random, now);
+            }
+        }
+    }
+
+    /// The host alone stands for the receiver: what follows it may be a secret.
+    fn log(&self, note: Note) {
+        let (app, webhook) = (&self.app.id, self.index);
+        let host = self.webhook().url.host_str().unwrap_or_default();
+        match note {
+            Note::Failing { reason } => {
+                warn!(app, webhook, host, %reason, "a webhook fails; its events are sent again until it works");
+            }
+            Note::GivenUp { events } => {
+                warn!(
+                    app,
+                    webhook, host, events, "a webhook has failed for too long; events were dropped"
+                );
+            }
+            Note::Recovered { given_up } => {
+                info!(
+                    app,
+                    webhook,
+                    host,
+                    dropped = given_up,
+                    "a webhook works again"
+                );
+            }
+            Note::Full => {
+                warn!(
+                    app,
+                    webhook,
+                    host,
+                    "a webhook is too slow and its queue is full; new events are dropped"
+                );
+            }
+            Note::RoomAgain { lost } => {
+                warn!(
+                    app,
+                    webhook,
+                    host,
+                    dropped = lost,
+                    "a webhook's queue has room again"
+                );
+            }
+        }
+    }
+
+    fn webhook(&self) -> &Webhook {
+        &self.app.webhooks[self.index]
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A panic in there is a mistake of ours; the others' events are still to be delivered.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads what is left of an answer. Whether that works is no matter: the status has been said.
+async fn finish(mut response: Response) {
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await
+        && read <= ANSWER_BYTES
+    {
+        read += chunk.len();
+    }
+}
+
+/// The error and its causes, without the address.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
