@@ -5,23 +5,11 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
-import { chromium } from "playwright-core";
-
 import { backend, config, get, jwt, startGema, until } from "../clients/support.js";
+import { launch } from "./chromium.js";
 import { events } from "./events.js";
 import { OUT, buildPages, certificate, serveSite } from "./site.js";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--no-sandbox", // the tests may run as root
-  "--ignore-certificate-errors", // the certificate is the test's own
-];
 // Who listens once the page is up: availability in React and in Vue, the others once; and the page's window.Echo.
 const LISTENERS = { availability: 3, "private-booking.7": 2, admin: 2, staff: 2 };
 
@@ -32,8 +20,7 @@ await buildPages(gema);
 const address = await serveSite(after, gema, tls);
 
 mkdirSync(OUT, { recursive: true });
-const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
-after(() => browser.close());
+const browser = await launch(after);
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
 const token = jwt({ sub: "7", name: "John Doe" });
 await context.addInitScript((token) => {

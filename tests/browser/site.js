@@ -1,4 +1,4 @@
-// The web server in front of the booking pages: builds them for one gema, serves them over TLS and
+// The web server in front of the tests' pages: builds them for one gema, serves them over TLS and
 // hands /api/broadcasting/* on to gema, as nginx would in production.
 
 import { execFileSync } from "node:child_process";
@@ -16,7 +16,6 @@ import { APP } from "../clients/support.js";
 
 export const OUT = fileURLToPath(new URL("out/", import.meta.url));
 
-const SITE = join(OUT, "site");
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css" };
 
 /** A self-signed certificate for this machine: the paths and text of its PEM files. `hook` removes them. */
@@ -30,8 +29,11 @@ export function certificate(hook) {
   return { cert, key, certPem: readFileSync(cert), keyPem: readFileSync(key) };
 }
 
-/** Builds the pages with the settings an application would have in its environment. */
-export async function buildPages(gema) {
+/** Where the built pages of `source` stand; each test file builds its own, for they run side by side. */
+const site = (source) => join(OUT, `site-${source}`);
+
+/** Builds the pages of the folder `source` with the settings an application would have in its environment. */
+export async function buildPages(gema, source = "page") {
   const settings = { KEY: APP.key, CLUSTER: "mt1", HOST: gema.host, PORT: String(gema.port) };
   const define = { "process.env.MIX_PUSHER_APP_KEY": APP.key, "process.env.MIX_PUSHER_APP_CLUSTER": "mt1" };
   for (const prefix of ["process.env.MIX_PUSHER", "process.env.REACT_APP_PUSHER", "import.meta.env.VITE_PUSHER"]) {
@@ -40,16 +42,16 @@ export async function buildPages(gema) {
   for (const name in define) define[name] = JSON.stringify(define[name]);
   await build({
     configFile: false,
-    root: fileURLToPath(new URL("page/", import.meta.url)),
-    build: { outDir: SITE, emptyOutDir: true },
+    root: fileURLToPath(new URL(`${source}/`, import.meta.url)),
+    build: { outDir: site(source), emptyOutDir: true },
     logLevel: "warn",
     define,
     plugins: [react(), vue()],
   });
 }
 
-/** Serves the built pages until `hook` ends it, and gives their address. */
-export async function serveSite(hook, gema, tls) {
+/** Serves the built pages of `source` until `hook` ends it, and gives their address. */
+export async function serveSite(hook, gema, tls, source = "page") {
   const proxy = (incoming, outgoing) => {
     const { method, url: path, headers } = incoming;
     const target = { host: gema.host, port: gema.port, method, path, headers, ca: tls.certPem };
@@ -65,7 +67,7 @@ export async function serveSite(hook, gema, tls) {
     if (pathname.startsWith("/api/broadcasting/")) return proxy(incoming, outgoing);
     const file = pathname === "/" ? "/index.html" : pathname;
     try {
-      const body = readFileSync(join(SITE, file));
+      const body = readFileSync(join(site(source), file));
       outgoing.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream" }).end(body);
     } catch {
       outgoing.writeHead(404).end();

@@ -8,6 +8,7 @@ import { Agent } from "node:https";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
@@ -143,6 +144,21 @@ export function backend(gema, { ca, ...more } = {}) {
   });
 }
 
+/**
+ * The backend in Python: has its SDK carry out `calls` ([method, keyword arguments])
+ * and gives what each returned, or `{ error }`. `more` are further arguments of its constructor.
+ */
+export async function python(gema, calls, more = {}) {
+  const child = spawn(PYTHON, [join(ROOT, "tests/clients/publisher.py")], { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = new Promise((good, bad) => child.once("error", bad).once("close", good));
+  const account = { app_id: APP.id, key: APP.key, secret: APP.secret };
+  const connect = { ...account, host: gema.host, port: gema.port, ssl: false, ...more };
+  child.stdin.end(JSON.stringify({ connect, calls }));
+  const [output, code] = await within(Promise.all([text(child.stdout), ended]), "publisher.py");
+  if (code !== 0) throw new Error(`publisher.py ended with ${code}`);
+  return output.trim().split("\n").map((line) => JSON.parse(line));
+}
+
 /** A GET of the HTTP API through the SDK, decoded. */
 export async function get(sdk, path, params = {}) {
   return (await sdk.get({ path, params })).json();
@@ -195,11 +211,20 @@ export async function subscribed(channel) {
   return channel;
 }
 
-/** Asks `condition` again until it holds: for state that announces itself to nobody. */
-export async function until(condition, what) {
-  const end = Date.now() + DEADLINE_MS;
+/** Signs `client` in, as its userAuthentication option says; resolves with it once events for the user arrive. */
+export async function signedIn(client) {
+  const done = heard(client, "pusher:signin_success");
+  client.signin();
+  await done;
+  await until(() => client.user.serverToUserChannel?.subscribed, "the sign-in");
+  return client;
+}
+
+/** Asks `condition` again until it holds, for `ms` at most: for state that announces itself to nobody. */
+export async function until(condition, what, ms = DEADLINE_MS) {
+  const end = Date.now() + ms;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`${what}: not within ${DEADLINE_MS} ms`);
+    if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms`);
     await delay(20);
   }
 }
