@@ -7,7 +7,7 @@
 //!
 //! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.
 //! * [`presence`]: who is in a channel.
-//! * [`gateway`]: doors to the hub, today the Pusher WebSocket.
+//! * [`gateway`]: doors to the hub: the Pusher WebSocket, and the same over plain HTTP.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
 //! * [`server`]: listening, the accept loop, the orderly end.
 //! * [`cli`]: one file a command.

@@ -84,6 +84,7 @@ pub(super) struct Raw {
     pub(super) limits: RawLimits,
     pub(super) apps: Vec<RawApp>,
     pub(super) auth: RawAuth,
+    pub(super) gateways: RawGateways,
 }
 
 impl Table for Raw {
@@ -92,6 +93,7 @@ impl Table for Raw {
         ("limits", Kind::Table(RawLimits::KEYS)),
         ("apps", Kind::Tables(RawApp::KEYS)),
         ("auth", Kind::Table(RawAuth::KEYS)),
+        ("gateways", Kind::Table(RawGateways::KEYS)),
     ];
 }
 
@@ -180,6 +182,13 @@ table! {
     RawGuard {
         channel: Option<String>,
         roles: Option<Vec<String>>,
+    }
+}
+
+table! {
+    /// `[gateways]`
+    RawGateways {
+        http_fallback: bool,
     }
 }
 

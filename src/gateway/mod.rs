@@ -5,7 +5,9 @@
 //! * [`admission`]: who may come in at all: connection limits and the rate of handshakes.
 //! * [`decoder`]: bytes of a WebSocket client -> messages.
 //! * [`pusher`]: the Pusher protocol over WebSocket.
+//! * [`fallback`]: the Pusher protocol over plain HTTP.
 
 pub mod admission;
 mod decoder;
+pub mod fallback;
 pub mod pusher;

@@ -4,6 +4,7 @@
 //!
 //! * [`events`]: publishing, the busiest endpoints, hence first.
 //! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
+//! * [`fallback`]: `POST /pusher/app/{key}/…`, the same without a WebSocket.
 //! * [`channels`]: questions about channels and their users.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
 //! * [`health`]: alive, ready, and the landing page.
@@ -17,6 +18,7 @@ mod broadcasting;
 mod channels;
 mod cors;
 mod events;
+mod fallback;
 mod health;
 mod upgrade;
 
@@ -38,6 +40,7 @@ pub use self::cors::Cors;
 use crate::apps::{App, Apps};
 use crate::auth::Authorizer;
 use crate::config::Limits;
+use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
 use crate::hub::Hub;
 use crate::limits::RateLimit;
@@ -53,6 +56,8 @@ pub struct Context {
     pub presence: Arc<Presence>,
     /// The WebSocket door.
     pub gateway: Arc<Gateway>,
+    /// The door for clients without WebSocket; none when it is closed (`gateways.http_fallback`).
+    pub fallback: Option<Sessions>,
     /// The built-in authorizer.
     pub authorizer: Arc<Authorizer>,
     /// The app whose secret the built-in authorizer signs with; none when it is disabled.
@@ -81,6 +86,8 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let shared = warp::any().map(move || context.clone());
     events::routes(shared.clone().boxed())
         .or(upgrade::routes(shared.clone().boxed()))
+        .unify()
+        .or(fallback::routes(shared.clone().boxed()))
         .unify()
         .or(channels::routes(shared.clone().boxed()))
         .unify()
