@@ -81,7 +81,28 @@ async function heardBy(page, event) {
   return (await found.jsonValue()).data;
 }
 
-for (const transport of ["xhr_streaming", "xhr_polling"]) {
+const TRANSPORTS = ["xhr_streaming", "xhr_polling"];
+
+test("a page that only waits is not taken for dead", async (t) => {
+  const open = (transport) => openPage(t, transport, ["quiet"], { activityTimeout: 1000, pongTimeout: 25_000 });
+  const pages = await Promise.all(TRANSPORTS.map(open));
+  await Promise.all(pages.map(allSubscribed));
+  await pages[0].waitForTimeout(23_000); // past the server's own heartbeat, after 20 s
+  for (const page of pages) assert.deepEqual(await page.evaluate(() => states), ["connected"]);
+  await sdk.trigger("quiet", "late", {});
+  await Promise.all(pages.map((page) => heardBy(page, "late")));
+});
+
+test("a client that gets no WebSocket falls back by itself", async (t) => {
+  const http = { httpHost: gema.host, httpPort: gema.port, enabledTransports: ["ws", ...TRANSPORTS] };
+  const client = connect(t, gema, { ...http, wsPort: 1 }); // nobody listens there
+  await subscribed(client.subscribe("news"));
+  const headline = heard(client, "headline");
+  await sdk.trigger("news", "headline", {});
+  await headline;
+});
+
+for (const transport of TRANSPORTS) {
   test(`${transport}: public, private and presence channels are heard, and client events go both ways`, async (t) => {
     const friend = connect(t, gema, { token: jwt({ sub: "7", name: "Ani", rooms: ["1"] }) });
     const room = await subscribed(friend.subscribe("presence-room.1"));
@@ -126,15 +147,6 @@ for (const transport of ["xhr_streaming", "xhr_polling"]) {
     assert.equal(await page.evaluate(() => pusher.connection.socket_id), socketId);
     const receives = page.requested.filter((name) => name === "xhr_streaming" || name === "xhr").length;
     assert.ok(receives >= 8, `${receives} requests`); // 2 million characters, 256 Ki a request
-  });
-
-  test(`${transport}: a page that only waits is not taken for dead`, async (t) => {
-    const page = await openPage(t, transport, ["quiet"], { activityTimeout: 1000, pongTimeout: 25_000 });
-    await allSubscribed(page);
-    await page.waitForTimeout(23_000); // past the server's own heartbeat, after 20 s
-    assert.deepEqual(await page.evaluate(() => states), ["connected"]);
-    await sdk.trigger("quiet", "late", {});
-    await heardBy(page, "late");
   });
 
   test(`${transport}: a wrong key keeps the page away`, async (t) => {

@@ -133,3 +133,90 @@ async fn ready(link: &Link, waiting: &mut VecDeque<Frame>, response: &Response) 
         false => Flow::Ended,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use gema_protocol::liveness::Liveness;
+    use gema_protocol::server;
+    use tokio::task::JoinSet;
+
+    use super::super::response::{LENGTH, pair};
+    use super::*;
+    use crate::hub::{ConnectionId, Hub, Settings};
+
+    /// An outlet of a connection that has been greeted, and the answer its client reads.
+    async fn begin(
+        manner: Manner,
+        tasks: &mut JoinSet<()>,
+    ) -> (Arc<Hub>, ConnectionId, Outlet, super::super::Answer) {
+        let settings = Settings {
+            shards: 1,
+            outbox_bytes: 10_000_000,
+            liveness: Liveness {
+                activity_timeout_ms: 60_000,
+                pong_timeout_ms: 60_000,
+            },
+        };
+        let hub = Hub::start(&settings, 1, tasks);
+        let link = Arc::new(Link::door());
+        let (response, answer) = pair(manner);
+        let id = hub
+            .add(hub.next_socket_id(), link.clone(), server::pong())
+            .await;
+        let outlet = Outlet::new(link, response, Duration::from_millis(50));
+        (hub, id, outlet, answer)
+    }
+
+    #[tokio::test]
+    async fn a_poll_ends_with_what_there_is_and_the_rest_waits_for_the_next_but_not_for_ever() {
+        let mut tasks = JoinSet::new();
+        let (hub, id, mut outlet, mut answer) = begin(Manner::Polling, &mut tasks).await;
+        assert_eq!(outlet.turn().await, Flow::On);
+        assert!(answer.next().await.unwrap().unwrap().starts_with(b"o\na["));
+        assert!(answer.next().await.is_none());
+
+        hub.send(id, server::pong()).await;
+        let (response, mut answer) = pair(Manner::Polling);
+        assert_eq!(outlet.receive(response), Flow::On);
+        assert_eq!(outlet.turn().await, Flow::On);
+        assert!(answer.next().await.unwrap().unwrap().starts_with(b"a["));
+
+        // Nobody asks any more.
+        assert_eq!(outlet.turn().await, Flow::Ended);
+    }
+
+    #[tokio::test]
+    async fn a_stream_stops_at_the_line_with_which_its_client_leaves_it() {
+        let mut tasks = JoinSet::new();
+        let (hub, id, mut outlet, mut answer) = begin(Manner::Streaming, &mut tasks).await;
+        let event = server::event("a", "e", &"x".repeat(LENGTH / 2 + 1));
+        for _ in 0..3 {
+            hub.send(id, event.clone()).await;
+        }
+        let mut units = 0;
+        while units <= LENGTH {
+            assert_eq!(outlet.turn().await, Flow::On);
+            units += answer.next().await.unwrap().unwrap().len();
+        }
+        // The third event waits for the next request, however long this one stays open.
+        let (response, mut next) = pair(Manner::Streaming);
+        assert_eq!(outlet.receive(response), Flow::On);
+        assert!(answer.next().await.is_none());
+        assert_eq!(outlet.turn().await, Flow::On);
+        let rest = next.next().await.unwrap().unwrap();
+        assert!(
+            rest.len() > LENGTH / 2 && rest.len() < LENGTH,
+            "{}",
+            rest.len()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_client_that_breaks_its_request_off_ends_the_session() {
+        let mut tasks = JoinSet::new();
+        let (_hub, _, mut outlet, answer) = begin(Manner::Streaming, &mut tasks).await;
+        drop(answer);
+        while outlet.turn().await == Flow::On {}
+    }
+}

@@ -58,7 +58,10 @@ impl Session {
                     match request {
                         Some(Request::Receive(response)) => outlet.receive(response),
                         // Boxed: a message is rare and its work large, the waiting task is small.
-                        Some(Request::Send(texts)) => Box::pin(session.heed(texts)).await,
+                        Some(Request::Send(texts)) => {
+                            Box::pin(session.heed(texts)).await;
+                            Flow::On
+                        }
                         None => Flow::Ended,
                     }
                 }
@@ -69,10 +72,10 @@ impl Session {
         }
     }
 
-    async fn heed(&mut self, texts: Vec<String>) -> Flow {
+    async fn heed(&mut self, texts: Vec<String>) {
         for text in texts {
             if self.leaving {
-                break;
+                return;
             }
             if text.len() > self.message_bytes {
                 let max = self.message_bytes;
@@ -80,10 +83,9 @@ impl Session {
                 let close = Frame::close(Code::MessageTooBig.as_u16(), &reason);
                 self.connection.close(Farewell { error: None, close }).await;
                 self.leaving = true;
-                break;
+                return;
             }
             self.connection.on_text(&text).await;
         }
-        Flow::On
     }
 }
