@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod http;
+pub mod page;
 
 use std::net::SocketAddr;
 use std::sync::Once;
