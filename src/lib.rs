@@ -8,7 +8,7 @@
 //! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.
 //! * [`broker`]: what happens in channels, for all doors alike.
 //! * [`presence`]: who is in a channel. [`users`]: who has signed in.
-//! * [`gateway`]: doors to the hub, today the Pusher WebSocket.
+//! * [`gateway`]: doors to the hub: the Pusher WebSocket, and the same over plain HTTP.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
 //! * [`server`]: listening, the accept loop, the orderly end.
 //! * [`cli`]: one file a command.

@@ -20,6 +20,7 @@ mod channels;
 mod client_events;
 mod documents;
 mod drain;
+mod fallback;
 mod guards;
 mod handshake;
 mod hostile_input;

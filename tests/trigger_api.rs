@@ -425,6 +425,7 @@ async fn unknown_apps_paths_and_methods_are_told_apart() {
     );
     assert_eq!(server.post(EVENTS, &event("a")).await.status, 403);
     assert_eq!(server.get("/nowhere", "").await.status, 404);
+    assert_eq!(server.post("/nowhere", "").await.status, 404);
     assert_eq!(server.get(EVENTS, "").await.status, 405);
 }
 

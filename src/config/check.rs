@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::error::{ConfigError, Problem, Why};
 use super::layers::Places;
 use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawServer};
-use super::{Auth, Config, Limits, Server, rules};
+use super::{Auth, Config, Gateways, Limits, Server, rules};
 use crate::auth::{AuthSettings, KeySource};
 
 /// The longest wait that can be configured, a day: long enough for anybody, and far from any overflow.
@@ -35,6 +35,9 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         limits: check.limits(&raw.limits),
         apps: check.apps(&raw.apps),
         auth: check.auth(&raw.auth, &raw.apps),
+        gateways: Gateways {
+            http_fallback: raw.gateways.http_fallback,
+        },
     };
     check.development_secret(&config.apps, &config.server.host);
     ConfigError::unless_none(config, check.problems)

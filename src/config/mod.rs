@@ -34,6 +34,8 @@ pub struct Config {
     pub apps: Vec<App>,
     /// Who may subscribe to what.
     pub auth: Auth,
+    /// Doors besides the WebSocket.
+    pub gateways: Gateways,
 }
 
 /// `[server]`
@@ -103,6 +105,13 @@ pub struct Auth {
     pub settings: AuthSettings,
     /// The id of the app whose secret signs; always one of the configured apps.
     pub app: String,
+}
+
+/// `[gateways]`
+#[derive(Clone, Debug)]
+pub struct Gateways {
+    /// Whether pusher-js may come over plain HTTP.
+    pub http_fallback: bool,
 }
 
 /// Where to read a configuration from; the default is nowhere, which gives the embedded defaults.

@@ -86,6 +86,7 @@ pub(super) struct Raw {
     pub(super) limits: RawLimits,
     pub(super) apps: Vec<RawApp>,
     pub(super) auth: RawAuth,
+    pub(super) gateways: RawGateways,
 }
 
 impl Table for Raw {
@@ -94,6 +95,7 @@ impl Table for Raw {
         ("limits", Kind::Table(RawLimits::KEYS)),
         ("apps", Kind::Tables(RawApp::KEYS)),
         ("auth", Kind::Table(RawAuth::KEYS)),
+        ("gateways", Kind::Table(RawGateways::KEYS)),
     ];
 }
 
@@ -201,6 +203,13 @@ table! {
     RawGuard {
         channel: Option<String>,
         roles: Option<Vec<String>>,
+    }
+}
+
+table! {
+    /// `[gateways]`
+    RawGateways {
+        http_fallback: bool,
     }
 }
 

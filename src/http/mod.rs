@@ -4,6 +4,7 @@
 //!
 //! * [`events`]: publishing, the busiest endpoints, hence first.
 //! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
+//! * [`fallback`]: `POST /pusher/app/{key}/…`, the same without a WebSocket.
 //! * [`channels`]: questions about channels and their users.
 //! * [`users`]: sending a user away.
 //! * [`connections`]: how many connections an app has.
@@ -20,6 +21,7 @@ mod channels;
 mod connections;
 mod cors;
 mod events;
+mod fallback;
 mod health;
 mod upgrade;
 mod users;
@@ -43,6 +45,7 @@ use crate::apps::{App, Apps};
 use crate::auth::Authorizer;
 use crate::broker::Broker;
 use crate::config::Limits;
+use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
 use crate::limits::RateLimit;
 use crate::users::Users;
@@ -57,6 +60,8 @@ pub struct Context {
     pub users: Arc<Users>,
     /// The WebSocket door.
     pub gateway: Arc<Gateway>,
+    /// The door for clients without WebSocket; none when it is closed (`gateways.http_fallback`).
+    pub fallback: Option<Sessions>,
     /// The built-in authorizer.
     pub authorizer: Arc<Authorizer>,
     /// The app whose secret the built-in authorizer signs with; none when it is disabled.
@@ -85,6 +90,8 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let shared = warp::any().map(move || context.clone());
     events::routes(shared.clone().boxed())
         .or(upgrade::routes(shared.clone().boxed()))
+        .unify()
+        .or(fallback::routes(shared.clone().boxed()))
         .unify()
         .or(channels::routes(shared.clone().boxed()))
         .unify()

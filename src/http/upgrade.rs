@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hyper::StatusCode;
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
+use hyper::{Method, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 use warp::filters::BoxedFilter;
@@ -43,14 +43,15 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
 
 /// A WebSocket on any other path is told so after the upgrade: clients do not see the status of a failed one.
 pub(super) fn elsewhere(shared: Shared) -> BoxedFilter<(Response,)> {
-    warp::get()
+    // The method is looked at by hand: a filter would call every unknown path a wrong method.
+    warp::method()
         .and(warp::ext::get::<Call>())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(shared)
         .and_then(
-            |call: Call, headers: HeaderMap, upgrade, context| async move {
-                match has_token(&headers, &UPGRADE, "websocket") {
+            |method, call: Call, headers: HeaderMap, upgrade, context| async move {
+                match method == Method::GET && has_token(&headers, &UPGRADE, "websocket") {
                     true => Ok(switch("", &call, &headers, upgrade, context)),
                     false => Err(warp::reject::not_found()),
                 }

@@ -34,6 +34,7 @@ use crate::auth::{AuthSetupError, Authorizer};
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::gateway::admission::Admission;
+use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
 use crate::http::Context;
 use crate::hub::{Farewell, Hub, Settings};
@@ -208,7 +209,12 @@ fn context(
         activity_timeout_s: limits.activity_timeout_s as u32,
         message_bytes: limits.message_bytes,
     });
+    let fallback = config
+        .gateways
+        .http_fallback
+        .then(|| Sessions::new(gateway.clone(), limits.max_connections));
     let context = Context {
+        fallback,
         rates: rates.collect(),
         signing_app: signing_app(config, &apps),
         limits: limits.clone(),

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod http;
+pub mod page;
 pub mod receiver;
 
 use std::net::SocketAddr;
