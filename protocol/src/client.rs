@@ -64,7 +64,7 @@ impl<'a> ClientMessage<'a> {
     /// # Errors
     /// Says what is missing or of the wrong type, in words fit for a `pusher:error`.
     pub fn parse(text: &'a str) -> Result<Self, MessageError> {
-        let message: Envelope<'a> = json::object(text).ok_or(MessageError::Malformed)?;
+        let message: Outer<'a> = json::object(text).ok_or(MessageError::Malformed)?;
         let event = Field::of(message.event).required("event")?;
         match &*event {
             "pusher:ping" => Ok(Self::Ping),
@@ -120,7 +120,7 @@ pub enum MessageError {
 
 /// The outside of every message.
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct Outer<'a> {
     #[serde(borrow)]
     event: Option<&'a RawValue>,
     channel: Option<&'a RawValue>,
@@ -129,7 +129,7 @@ struct Envelope<'a> {
 
 /// The inside of the messages whose event starts with `pusher:`.
 #[derive(Deserialize)]
-struct Data<'a> {
+struct Inner<'a> {
     #[serde(borrow)]
     channel: Option<&'a RawValue>,
     auth: Option<&'a RawValue>,
@@ -159,7 +159,7 @@ impl<'a> Fields<'a> {
     }
 
     fn of_object(object: &'a str) -> Result<Self, MessageError> {
-        let data: Data<'a> = json::object(object).ok_or(MessageError::DataNotAnObject)?;
+        let data: Inner<'a> = json::object(object).ok_or(MessageError::DataNotAnObject)?;
         Ok(Self {
             channel: Field::of(data.channel),
             auth: Field::of(data.auth),

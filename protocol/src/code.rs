@@ -87,15 +87,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_message_fits_a_close_frame() {
-        for code in [
-            Code::MessageTooBig,
-            Code::SslOnly,
-            Code::OverQuota,
-            Code::ClientEventRate,
+    fn the_numbers_are_those_of_the_table_and_their_texts_fit_a_close_frame() {
+        for (code, number) in [
+            (Code::ProtocolError, 1002),
+            (Code::UnsupportedData, 1003),
+            (Code::InvalidPayload, 1007),
+            (Code::MessageTooBig, 1009),
+            (Code::InternalError, 1011),
+            (Code::SslOnly, 4000),
+            (Code::AppNotFound, 4001),
+            (Code::AppDisabled, 4003),
+            (Code::OverQuota, 4004),
+            (Code::PathNotFound, 4005),
+            (Code::InvalidVersion, 4006),
+            (Code::UnsupportedProtocol, 4007),
+            (Code::Unauthorized, 4009),
+            (Code::OverCapacity, 4100),
+            (Code::Reconnect, 4200),
+            (Code::PongTimeout, 4201),
+            (Code::ClientEventRate, 4301),
         ] {
-            assert!(code.message().len() <= 123, "{code:?}");
+            assert_eq!(code.as_u16(), number);
+            assert!((1..=123).contains(&code.message().len()), "{code:?}");
         }
-        assert_eq!(Code::Unauthorized.as_u16(), 4009);
     }
 }

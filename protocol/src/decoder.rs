@@ -33,6 +33,9 @@ pub enum Violation {
     /// Section 5.2: an opcode without a meaning.
     #[error("Unknown opcode {0}")]
     UnknownOpcode(u8),
+    /// Section 5.2: a length must be written in as few bytes as it needs.
+    #[error("A length written in more bytes than it needs")]
+    LongLength,
     /// Section 5.5: a control frame of more than 125 bytes, or in fragments.
     #[error("Control frames must be whole and at most 125 bytes")]
     BadControl,
@@ -156,18 +159,26 @@ impl Decoder {
         if second & 0x80 == 0 {
             return Err(Violation::Unmasked);
         }
-        let (length, extra) = match second & 0x7f {
-            126 => match rest {
-                [a, b, ..] => (u64::from(u16::from_be_bytes([*a, *b])), 2),
-                _ => return self.short(fin, opcode),
-            },
-            127 => match rest.first_chunk::<8>() {
-                Some(length) => (u64::from_be_bytes(*length), 8),
-                None => return self.short(fin, opcode),
-            },
+        // The longer forms say that the payload has so many bytes at least, and that may be too many already.
+        let (least, extra) = match second & 0x7f {
+            126 => (126, 2),
+            127 => (1 << 16, 8),
             length => (u64::from(length), 0),
         };
-        self.judge(fin, opcode, length)?;
+        self.judge(fin, opcode, least)?;
+        let mut length = least;
+        if extra > 0 {
+            let Some(bytes) = rest.get(..extra) else {
+                return Ok(None);
+            };
+            length = bytes
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            if length < least {
+                return Err(Violation::LongLength);
+            }
+            self.judge(fin, opcode, length)?;
+        }
         let Some(mask) = rest.get(extra..).and_then(<[u8]>::first_chunk::<4>) else {
             return Ok(None);
         };
@@ -179,13 +190,6 @@ impl Decoder {
             // At most `max`, a u32, as judged.
             payload: length as usize,
         }))
-    }
-
-    /// A header whose length is still to come can be wrong already.
-    fn short(&self, fin: bool, opcode: u8) -> Result<Option<Header>, Violation> {
-        // More than 125 bytes are announced, whatever the number will be.
-        self.judge(fin, opcode, CONTROL_BYTES as u64 + 1)?;
-        Ok(None)
     }
 
     fn judge(&self, fin: bool, opcode: u8, length: u64) -> Result<(), Violation> {
@@ -366,6 +370,8 @@ mod tests {
             (vec![0x8b, 0x80], Violation::UnknownOpcode(11)),
             (vec![0x09, 0x80], Violation::BadControl),
             (vec![0x89, 0xfe], Violation::BadControl),
+            (vec![0x81, 0xfe, 0, 125], Violation::LongLength),
+            (vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 255, 255], too_large),
             (vec![0x80, 0x80], Violation::BadFragment),
             (
                 [masked(0x01, b"a"), vec![0x81, 0x80]].concat(),
