@@ -50,7 +50,8 @@ test("the page reads what is posted now", async () => {
 });
 
 test("an event of another key is not shown, and the next of the right one is", async () => {
-  await note("forged", backend(gema, { ca: tls.certPem, encryptionMasterKeyBase64: Buffer.alloc(32, "x").toString("base64") }));
+  const otherKey = Buffer.alloc(32, "x").toString("base64");
+  await note("forged", backend(gema, { ca: tls.certPem, encryptionMasterKeyBase64: otherKey }));
   await note("after the forged one");
   await shown("after the forged one");
   assert.equal(await page.locator("#notes li").count(), 3);

@@ -265,7 +265,8 @@ test("where connections must be authorized, a signed-in one stays and a silent o
   const strict = await startGema((end) => t.after(end), support.config({ app: "authorized_only_s = 1" }));
   const member = await signedIn(visitor(t, { id: "7" }, strict)); // the first, so that its second is over first
   const [silent, reader] = [connect(t, strict), connect(t, strict)];
-  const ends = [silent, reader].map(({ connection }) => [heard(connection, "error"), heard(connection, "disconnected")]);
+  const told = ({ connection }) => [heard(connection, "error"), heard(connection, "disconnected")];
+  const ends = [silent, reader].map(told);
   reader.subscribe("news"); // a public channel authorizes nobody
   for (const [error, disconnected] of ends) {
     assert.equal((await error)[0].data.code, 4009);

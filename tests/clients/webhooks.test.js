@@ -135,7 +135,8 @@ test("subscription counts are told as numbers", async (t) => {
   await subscribed(two.subscribe("lobby"));
   two.disconnect();
   const counts = await told("/counts", "lobby", 3);
-  assert.deepEqual(counts, [1, 2, 1].map((n) => ({ name: "subscription_count", channel: "lobby", subscription_count: n })));
+  const count = (n) => ({ name: "subscription_count", channel: "lobby", subscription_count: n });
+  assert.deepEqual(counts, [1, 2, 1].map(count));
 });
 
 test("a webhook gets only the events and channels it names, with its headers", async (t) => {
@@ -187,31 +188,31 @@ async function pair(t) {
 
 /** What is told about "private-talk" with the client events 0 to `count` - 1. */
 const expected = (count) => ["occupied", ...Array.from({ length: count }, (_, n) => String(n))];
-const heardBy = (own) => own.taken("/").map(({ data }) => data ?? "occupied");
+const toldTo = (own) => own.taken("/").map(({ data }) => data ?? "occupied");
 
 test("what happens while the receiver is down is told when it is back, once and in order", async (t) => {
   const { own, channel } = await pair(t);
-  await until(() => heardBy(own).length === 1, "the first event");
+  await until(() => toldTo(own).length === 1, "the first event");
   await own.down();
   for (let n = 0; n < 5; n++) channel.trigger("client-n", n);
   await delay(DOWN_MS); // not a wait for something: this is how long it is down
   await own.up();
-  await until(() => heardBy(own).length >= 6, "what happened meanwhile", RETRIES_MS);
+  await until(() => toldTo(own).length >= 6, "what happened meanwhile", RETRIES_MS);
   channel.trigger("client-n", 5);
-  await until(() => heardBy(own).includes("5"), "what happens afterwards");
-  assert.deepEqual(heardBy(own), expected(6));
+  await until(() => toldTo(own).includes("5"), "what happens afterwards");
+  assert.deepEqual(toldTo(own), expected(6));
 });
 
 test("a request that failed is made again as it was, and what came after it waits", async (t) => {
   const { own, channel } = await pair(t);
-  await until(() => heardBy(own).length === 1, "the first event");
+  await until(() => toldTo(own).length === 1, "the first event");
   const failures = [500, null, 302]; // an error, a reset connection, and what is no success either
   own.reply = () => (failures.length ? failures.shift() : 200);
   for (let n = 0; n < 3; n++) channel.trigger("client-n", n);
-  await until(() => heardBy(own).length >= 4, "all events", RETRIES_MS);
+  await until(() => toldTo(own).length >= 4, "all events", RETRIES_MS);
   channel.trigger("client-n", 3);
-  await until(() => heardBy(own).includes("3"), "what happens afterwards");
-  assert.deepEqual(heardBy(own), expected(4));
+  await until(() => toldTo(own).includes("3"), "what happens afterwards");
+  assert.deepEqual(toldTo(own), expected(4));
   const attempts = own.requests.filter(({ rawBody }) => rawBody.includes('"0"'));
   assert.ok(attempts.length > 1);
   assert.equal(new Set(attempts.map(({ rawBody }) => rawBody)).size, 1, "the same bytes, time_ms included");
