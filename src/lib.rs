@@ -16,7 +16,7 @@
 //! * [`apps`]: the apps and whose pages may use them.
 //! * [`auth`]: JWTs, channel rules, guards.
 //! * [`webhooks`]: telling an app's back end what happens in its channels.
-//! * [`limits`], [`clock`]: rates and time.
+//! * [`limits`], [`clock`], `outbound`: rates, time, and requests of our own.
 //!
 //! [`run`] is the whole server; tests call it too.
 
@@ -30,6 +30,7 @@ pub mod gateway;
 pub mod http;
 pub mod hub;
 pub mod limits;
+mod outbound;
 pub mod presence;
 pub mod server;
 pub mod users;

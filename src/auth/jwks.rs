@@ -3,7 +3,6 @@
 //! A token with a key id that is not in the set may announce a rotation, so it causes a fetch; anyone can write such a
 //! token, so between two fetches there is a pause. One fetch is in flight at a time, and those who need it wait for it.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tracing::{info, warn};
 
 use super::AuthSetupError;
 use super::jwt::{Header, Key, TokenError};
+use crate::outbound;
 
 /// A set older than this is fetched again before it is used: how long a withdrawn key lives on.
 const FRESH_S: u64 = 600;
@@ -224,14 +224,6 @@ enum FetchError {
 
 impl FetchError {
     fn http(error: reqwest::Error) -> FetchError {
-        // Without the address, which may hold a secret in its query.
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        FetchError::Http(text)
+        FetchError::Http(outbound::reason(error))
     }
 }

@@ -4,9 +4,11 @@
 //! # Layout
 //!
 //! * [`shard`]: a task that owns its connections without locks and alone writes to them.
+//! * [`command`]: what a shard is told. [`connection`], [`draining`]: what it keeps, and how it is emptied.
 //! * [`subscribers`]: inside a shard, who hears a channel.
 //! * [`outbox`]: inside a shard, the unsent frames of one connection.
 //! * [`pool`]: inside a shard, the frames that outboxes share by number.
+//! * [`farewell`]: the last frames of a connection.
 //! * [`link`]: what a shard and a connection's reading task share: the socket.
 //! * [`directory`]: channel -> which shards have subscribers, and how many.
 //!
@@ -16,7 +18,11 @@
 //! * All subscribers of a channel hear its events in one and the same order.
 //! * A frame is delivered or its connection is closed; none is skipped.
 
+mod command;
+mod connection;
 mod directory;
+mod draining;
+mod farewell;
 mod link;
 mod outbox;
 mod pool;
@@ -34,10 +40,12 @@ use gema_protocol::socket_id::SocketId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub use self::farewell::Farewell;
 pub use self::link::{Drained, Link};
 
+use self::command::Command;
 use self::directory::Directory;
-use self::shard::{Command, Shard};
+use self::shard::Shard;
 
 /// Commands that wait for one shard. A publisher that finds it full waits, and so slows down with the
 /// shard; 4,096 commands are about 400 KiB and a few milliseconds of work.
@@ -65,15 +73,6 @@ pub struct Settings {
     pub outbox_bytes: usize,
     /// When silence earns a ping, and when a missing pong ends the connection.
     pub liveness: Liveness,
-}
-
-/// The last frames of a connection: an error event for clients that read those, then the close frame.
-#[derive(Clone, Debug)]
-pub struct Farewell {
-    /// `pusher:error` with the code, for those that heed the event and not the close frame.
-    pub error: Option<Frame>,
-    /// The WebSocket close frame.
-    pub close: Frame,
 }
 
 /// The handle to the engine; one per process, shared by `Arc`.

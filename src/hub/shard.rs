@@ -13,15 +13,17 @@ use ahash::RandomState;
 use gema_protocol::code::Code;
 use gema_protocol::frame::Frame;
 use gema_protocol::liveness::Tick;
-use gema_protocol::server;
 use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::debug;
 
-use super::link::{Link, Wire};
-use super::outbox::{Flush, Outbox};
-use super::pool::Pool;
+use super::command::Command;
+use super::connection::{Connection, Phase};
+use super::draining::Draining;
+use super::link::Link;
+use super::outbox::Flush;
+use super::pool::{FrameNumber, Pool};
 use super::subscribers::Subscribers;
 use super::{ConnectionId, Farewell, Settings, Topic};
 use crate::clock;
@@ -40,94 +42,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// A tick looks at one part in this many of the connections.
 const SLICES: usize = 10;
 
-/// How long a peer may take to read its farewell and end its side before both are cut.
-const FAREWELL: Duration = Duration::from_secs(5);
-
 /// Pusher's words.
 const NOT_AUTHORIZED: &str = "Connection not authorized within timeout";
-
-#[derive(Debug)]
-pub(super) enum Command {
-    Add {
-        id: ConnectionId,
-        link: Arc<Link>,
-        hello: Frame,
-        patience: Option<Duration>,
-    },
-    Authorized {
-        id: ConnectionId,
-    },
-    Remove {
-        id: ConnectionId,
-    },
-    Subscribe {
-        id: ConnectionId,
-        topic: Topic,
-        ack: Frame,
-    },
-    Unsubscribe {
-        id: ConnectionId,
-        topic: Topic,
-    },
-    Publish {
-        topic: Topic,
-        frame: Frame,
-        except: Option<ConnectionId>,
-    },
-    Send {
-        id: ConnectionId,
-        frame: Frame,
-    },
-    Close {
-        id: ConnectionId,
-        farewell: Farewell,
-    },
-    /// The kernel takes bytes of this connection again.
-    Writable {
-        id: ConnectionId,
-    },
-    Drain {
-        farewell: Farewell,
-        grace: Duration,
-    },
-}
-
-#[derive(Debug)]
-struct Connection {
-    id: ConnectionId,
-    link: Arc<Link>,
-    outbox: Outbox,
-    phase: Phase,
-    /// Listed in [`Shard::dirty`].
-    dirty: bool,
-    /// Waiting for the kernel; a task holds the promise to send [`Command::Writable`].
-    blocked: bool,
-    /// When it must have shown who it is; `None` when it has, or need not.
-    authorize_by_ms: Option<u64>,
-    /// The last ping; it may be old.
-    pinged_ms: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The farewell is in the outbox; frames are no longer taken.
-    Closing {
-        until_ms: u64,
-        finished: bool,
-    },
-    /// Cut; its own task is about to remove it.
-    Severed,
-}
-
-#[derive(Debug)]
-struct Draining {
-    farewell: Farewell,
-    start_ms: u64,
-    grace_ms: u64,
-    /// Connections at the start.
-    connections: usize,
-}
 
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -248,12 +164,8 @@ impl Shard {
                 }
             }
             Command::Drain { farewell, grace } => {
-                self.draining = Some(Draining {
-                    farewell,
-                    start_ms: clock::now_ms(),
-                    grace_ms: grace.as_millis() as u64,
-                    connections: self.connections.len(),
-                });
+                let (now_ms, connections) = (clock::now_ms(), self.connections.len());
+                self.draining = Some(Draining::new(farewell, grace, now_ms, connections));
             }
         }
     }
@@ -263,19 +175,8 @@ impl Shard {
     }
 
     fn add(&mut self, id: ConnectionId, link: Arc<Link>, hello: Frame, patience: Option<Duration>) {
-        let authorize_by_ms =
-            patience.map(|patience| clock::now_ms() + patience.as_millis() as u64);
         // Bounded by the file descriptors of the process, far below 2^32.
-        let index = self.connections.insert(Connection {
-            id,
-            link,
-            outbox: Outbox::default(),
-            phase: Phase::Open,
-            dirty: false,
-            blocked: false,
-            authorize_by_ms,
-            pinged_ms: None,
-        }) as u32;
+        let index = self.connections.insert(Connection::new(id, link, patience)) as u32;
         self.indexes.insert(id, index);
         self.push_one(index, hello);
         // One that slipped in while the listener was closing.
@@ -336,7 +237,7 @@ impl Shard {
 
     /// A frame for an outbox that is full. It may be full only because this batch has not been flushed:
     /// then writing makes room. Otherwise the peer reads too slowly and the connection ends.
-    fn push_over(&mut self, index: u32, number: super::pool::FrameNumber) {
+    fn push_over(&mut self, index: u32, number: FrameNumber) {
         self.flush(index);
         let connection = &mut self.connections[index as usize];
         if connection.phase != Phase::Open {
@@ -363,11 +264,7 @@ impl Shard {
             connection.outbox.push(&mut self.pool, number);
             self.pool.release(number);
         }
-        connection.link.set_closing();
-        connection.phase = Phase::Closing {
-            until_ms: clock::now_ms() + FAREWELL.as_millis() as u64,
-            finished: false,
-        };
+        connection.begin_closing();
         self.mark(index);
     }
 
@@ -389,19 +286,9 @@ impl Shard {
             return;
         }
         match connection.outbox.flush(&connection.link, &mut self.pool) {
-            Flush::Drained => {
-                if let Phase::Closing { finished, .. } = &mut connection.phase
-                    && !*finished
-                {
-                    *finished = true;
-                    connection.link.finish();
-                }
-            }
-            Flush::Blocked => {
-                connection.blocked = true;
-                wait_writable(connection, &self.inbox);
-            }
-            Flush::Broken => sever(connection, &mut self.pool),
+            Flush::Drained => connection.drained(),
+            Flush::Blocked => connection.wait_writable(&self.inbox),
+            Flush::Broken => connection.sever(&mut self.pool),
         }
     }
 
@@ -417,7 +304,7 @@ impl Shard {
             match connection.phase {
                 Phase::Severed => {}
                 Phase::Closing { until_ms, .. } if now_ms >= until_ms => {
-                    sever(connection, &mut self.pool);
+                    connection.sever(&mut self.pool);
                 }
                 Phase::Closing { .. } => {}
                 Phase::Open => self.check_open(index as u32, now_ms),
@@ -457,14 +344,7 @@ impl Shard {
         let Some(draining) = &self.draining else {
             return;
         };
-        let passed = (now_ms - draining.start_ms).min(draining.grace_ms) as usize;
-        let due = match draining.grace_ms as usize {
-            0 => draining.connections,
-            // The last ones go a little before the end, so that their farewell arrives.
-            // Rounded up: the first goes at once, so that few need not wait at all.
-            grace => (draining.connections * (passed * 10 / 9).min(grace) / grace) + 1,
-        };
-        let left = draining.connections.saturating_sub(due);
+        let left = draining.may_stay(now_ms);
         let farewell = draining.farewell.clone();
         let open: Vec<u32> = self
             .connections
@@ -477,42 +357,4 @@ impl Shard {
             self.close(*index, &farewell);
         }
     }
-}
-
-impl Farewell {
-    /// The code's own text as event and close frame.
-    pub fn of(code: Code) -> Farewell {
-        Farewell::with(code, code.message())
-    }
-
-    /// A code with a text that says more.
-    pub fn with(code: Code, message: &str) -> Farewell {
-        Farewell {
-            error: Some(server::error(Some(code), message)),
-            close: Frame::close(code.as_u16(), message),
-        }
-    }
-}
-
-fn sever(connection: &mut Connection, pool: &mut Pool) {
-    connection.phase = Phase::Severed;
-    connection.outbox.clear(pool);
-    connection.link.sever();
-}
-
-/// Promises one [`Command::Writable`]. At most one such task exists per connection, and it ends with the socket.
-fn wait_writable(connection: &Connection, inbox: &mpsc::WeakSender<Command>) {
-    let (id, link) = (connection.id, connection.link.clone());
-    let inbox = inbox.clone();
-    tokio::spawn(async move {
-        if let Wire::Tcp(stream) = &link.wire {
-            // An error means the socket is gone: the flush that follows finds that out.
-            drop(stream.writable().await);
-        }
-        drop(link);
-        if let Some(inbox) = inbox.upgrade() {
-            // The inbox is closed only when the process is ending.
-            drop(inbox.send(Command::Writable { id }).await);
-        }
-    });
 }

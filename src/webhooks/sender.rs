@@ -1,7 +1,6 @@
 //! Carries one receiver's queue out over HTTP: signed requests, some at a time, and a line in the log when it fails.
 //! What is sent when is the queue's to say.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,6 +17,7 @@ use super::queue::{Failure, Job, Next, Note, Queue};
 use super::{Settings, Totals};
 use crate::apps::{App, Webhook};
 use crate::clock;
+use crate::outbound;
 
 /// An answer is read so that its connection can be used again; a longer one costs the connection instead.
 const ANSWER_BYTES: usize = 16 * 1024;
@@ -141,7 +141,7 @@ impl Sender {
                 })
             }
             Err(error) => Err(Failure {
-                reason: reason(error),
+                reason: outbound::reason(error),
                 answered: false,
             }),
         };
@@ -223,16 +223,4 @@ async fn finish(mut response: Response) {
     {
         read += chunk.len();
     }
-}
-
-/// The error and its causes, without the address.
-fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -1,0 +1,55 @@
+//! What a shard is told; its inbox is the only way in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gema_protocol::frame::Frame;
+
+use super::link::Link;
+use super::{ConnectionId, Farewell, Topic};
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Add {
+        id: ConnectionId,
+        link: Arc<Link>,
+        hello: Frame,
+        patience: Option<Duration>,
+    },
+    Authorized {
+        id: ConnectionId,
+    },
+    Remove {
+        id: ConnectionId,
+    },
+    Subscribe {
+        id: ConnectionId,
+        topic: Topic,
+        ack: Frame,
+    },
+    Unsubscribe {
+        id: ConnectionId,
+        topic: Topic,
+    },
+    Publish {
+        topic: Topic,
+        frame: Frame,
+        except: Option<ConnectionId>,
+    },
+    Send {
+        id: ConnectionId,
+        frame: Frame,
+    },
+    Close {
+        id: ConnectionId,
+        farewell: Farewell,
+    },
+    /// The kernel takes bytes of this connection again.
+    Writable {
+        id: ConnectionId,
+    },
+    Drain {
+        farewell: Farewell,
+        grace: Duration,
+    },
+}

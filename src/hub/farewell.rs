@@ -1,0 +1,29 @@
+//! The last frames of a connection.
+
+use gema_protocol::code::Code;
+use gema_protocol::frame::Frame;
+use gema_protocol::server;
+
+/// An error event for clients that read those, then the close frame.
+#[derive(Clone, Debug)]
+pub struct Farewell {
+    /// `pusher:error` with the code, for those that heed the event and not the close frame.
+    pub error: Option<Frame>,
+    /// The WebSocket close frame.
+    pub close: Frame,
+}
+
+impl Farewell {
+    /// The code's own text as event and close frame.
+    pub fn of(code: Code) -> Farewell {
+        Farewell::with(code, code.message())
+    }
+
+    /// A code with a text that says more.
+    pub fn with(code: Code, message: &str) -> Farewell {
+        Farewell {
+            error: Some(server::error(Some(code), message)),
+            close: Frame::close(code.as_u16(), message),
+        }
+    }
+}
