@@ -81,7 +81,12 @@ where
         Action::Receive(manner) => {
             let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
             let query = call.uri.query().unwrap_or_default();
-            let handshake = Handshake::new(Some(target.key), query, origin.map(str::to_owned));
+            let handshake = Handshake::new(
+                call.client,
+                Some(target.key),
+                query,
+                origin.map(str::to_owned),
+            );
             Ok(lines(match app {
                 Some(_) => sessions.receive(name, manner, handshake).await,
                 None => sessions.refuse(handshake).await,

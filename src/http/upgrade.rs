@@ -78,7 +78,12 @@ fn switch(
     let key = path.trim_end_matches('/');
     let key = (!key.is_empty() && !key.contains('/')).then(|| segment(key));
     let origin = header(headers, &ORIGIN).map(str::to_owned);
-    let handshake = Handshake::new(key, call.uri.query().unwrap_or_default(), origin);
+    let handshake = Handshake::new(
+        call.client,
+        key,
+        call.uri.query().unwrap_or_default(),
+        origin,
+    );
     let client = call.client;
     let gateway = context.gateway.clone();
     tokio::spawn(async move {

@@ -37,6 +37,7 @@ impl Connection {
     /// Makes the client known and greets it with its socket id.
     pub async fn open(gateway: Arc<Gateway>, accepted: Accepted, link: Arc<Link>) -> Connection {
         let Accepted {
+            client,
             app,
             user,
             admitted,
@@ -47,7 +48,7 @@ impl Connection {
             .then(|| Duration::from_secs(app.authorized_only_s));
         let hello = server::connection_established(socket, gateway.activity_timeout_s);
         let id = gateway.hub.add(socket, link.clone(), hello, patience).await;
-        debug!(%socket, app = app.id, "connected");
+        debug!(%socket, app = app.id, %client, "connected");
         let mut connection = Connection {
             who: Subscriber { id, socket },
             link,

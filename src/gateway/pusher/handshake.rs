@@ -1,6 +1,7 @@
 //! What a client asks for when it connects, and why it may be refused. A refusal is told after the
 //! upgrade, by `pusher:error` and the close code: clients do not see the status of a failed upgrade.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use gema_protocol::code::Code;
@@ -18,8 +19,10 @@ const PROTOCOLS: std::ops::RangeInclusive<u32> = 4..=7;
 const TOO_FAST: &str = "Too many connections at once (limits.handshakes_per_s)";
 
 /// The request for a connection, as its URL and headers have it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {
+    /// Who asks, behind trusted proxies; for the log.
+    pub client: IpAddr,
     /// The app's key, from the path; `None` when the path is not `/app/{key}`.
     pub key: Option<String>,
     /// `protocol` of the query.
@@ -33,6 +36,7 @@ pub struct Handshake {
 /// A client that may stay.
 #[derive(Debug)]
 pub struct Accepted {
+    pub(super) client: IpAddr,
     pub(super) app: Arc<App>,
     pub(super) user: Option<User>,
     pub(super) admitted: Admitted,
@@ -40,11 +44,18 @@ pub struct Accepted {
 
 impl Handshake {
     /// Reads the query of the connection URL; parameters it does not know are ignored.
-    pub fn new(key: Option<String>, query: &str, origin: Option<String>) -> Handshake {
+    pub fn new(
+        client: IpAddr,
+        key: Option<String>,
+        query: &str,
+        origin: Option<String>,
+    ) -> Handshake {
         let mut handshake = Handshake {
+            client,
             key,
+            protocol: None,
+            token: None,
             origin,
-            ..Handshake::default()
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
@@ -95,6 +106,7 @@ impl Handshake {
             Farewell::with(code, &full.to_string())
         })?;
         Ok(Accepted {
+            client: self.client,
             app: app.clone(),
             user,
             admitted,
