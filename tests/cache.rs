@@ -89,6 +89,8 @@ async fn the_api_shows_what_would_be_replayed() {
     let ttl = answer["cache"]["ttl"].as_u64().unwrap();
     assert!((1700..=1800).contains(&ttl), "{ttl}");
     assert_eq!(info("a").await.status, 400);
+    let all = server.get("/apps/app-id/channels", "info=cache").await;
+    assert_eq!(all.status, 400);
 }
 
 #[tokio::test]

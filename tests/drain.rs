@@ -68,6 +68,16 @@ async fn while_draining_it_is_not_ready_and_back_ends_still_reach_those_who_are_
 }
 
 #[tokio::test]
+async fn half_a_request_does_not_hold_up_the_end() {
+    let mut server = Server::with("[server]\nshutdown_grace_s = 3600").await;
+    let mut raw = Raw::connect(server.address).await;
+    raw.write(b"GET /up HTTP/1.1\r\nHost:").await;
+    assert_eq!(ready(&server).await, 200);
+    server.begin_shutdown();
+    server.ended().await;
+}
+
+#[tokio::test]
 async fn an_empty_server_ends_at_once() {
     let mut server = Server::with("[server]\nshutdown_grace_s = 3600").await;
     server.client().await.close().await;

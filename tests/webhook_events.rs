@@ -89,6 +89,9 @@ async fn what_is_left_is_told_when_the_server_ends() {
     client.close_code().await;
     client.vanish();
     server.ended().await;
-    let vacated = json!({ "name": "channel_vacated", "channel": "a" });
-    assert_eq!(events(&mut receiver, 3).await[2..], [vacated]);
+    let expected = [
+        json!({ "name": "subscription_count", "channel": "a", "subscription_count": 0 }),
+        json!({ "name": "channel_vacated", "channel": "a" }),
+    ];
+    assert_eq!(events(&mut receiver, 4).await[2..], expected);
 }

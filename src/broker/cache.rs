@@ -2,6 +2,8 @@
 //! subscribers but not its time: <https://pusher.com/docs/channels/using_channels/cache-channels/>.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use gema_protocol::frame::Frame;
@@ -11,14 +13,16 @@ use crate::hub::Topic;
 /// How long an event is replayed, in milliseconds: 30 minutes from its publishing.
 const LIFETIME_MS: u64 = 30 * 60 * 1000;
 
-/// Cached events by channel, within a budget of bytes: the oldest give way.
+/// Cached events by channel. Several caches share a budget of bytes; the one that exceeds it gives up its
+/// oldest events, but never the new one.
 #[derive(Debug)]
 pub(super) struct Cache {
     entries: HashMap<Topic, Entry, RandomState>,
     /// By the order of publishing, which is that of running out.
     by_age: BTreeMap<u64, Topic>,
     next_age: u64,
-    bytes: usize,
+    /// Of all caches that share the budget.
+    bytes: Arc<AtomicUsize>,
     budget: usize,
 }
 
@@ -30,12 +34,12 @@ struct Entry {
 }
 
 impl Cache {
-    pub(super) fn new(budget: usize) -> Cache {
+    pub(super) fn new(budget: usize, bytes: Arc<AtomicUsize>) -> Cache {
         Cache {
             entries: HashMap::default(),
             by_age: BTreeMap::new(),
             next_age: 0,
-            bytes: 0,
+            bytes,
             budget,
         }
     }
@@ -45,7 +49,7 @@ impl Cache {
         self.forget(topic);
         let age = self.next_age;
         self.next_age += 1;
-        self.bytes += cost(topic, frame);
+        self.bytes.fetch_add(cost(topic, frame), Ordering::Relaxed);
         self.by_age.insert(age, topic.clone());
         let entry = Entry {
             frame: frame.clone(),
@@ -55,7 +59,8 @@ impl Cache {
         self.entries.insert(topic.clone(), entry);
         while let Some(oldest) = self.by_age.values().next() {
             let expired = self.entries[oldest].until_ms <= now_ms;
-            if !expired && self.bytes <= self.budget {
+            let fits = self.bytes.load(Ordering::Relaxed) <= self.budget;
+            if oldest == topic || !expired && fits {
                 break;
             }
             let oldest = oldest.clone();
@@ -73,7 +78,8 @@ impl Cache {
     fn forget(&mut self, topic: &Topic) {
         if let Some(entry) = self.entries.remove(topic) {
             self.by_age.remove(&entry.age);
-            self.bytes -= cost(topic, &entry.frame);
+            self.bytes
+                .fetch_sub(cost(topic, &entry.frame), Ordering::Relaxed);
         }
     }
 }
@@ -95,13 +101,17 @@ mod tests {
         Topic { app: 0, channel }
     }
 
+    fn cache(budget: usize) -> Cache {
+        Cache::new(budget, Arc::default())
+    }
+
     fn event(data: &str) -> Frame {
         server::event("cache-a", "n", data)
     }
 
     #[test]
     fn the_last_event_is_replayed_until_its_time_is_over() {
-        let mut cache = Cache::new(1 << 20);
+        let mut cache = cache(1 << 20);
         cache.put(&topic("cache-a"), &event("1"), 0);
         cache.put(&topic("cache-a"), &event("2"), 1000);
         let (frame, left_ms) = cache.get(&topic("cache-a"), 61_000).unwrap();
@@ -115,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_oldest_give_way_and_nothing_is_left_behind() {
-        let mut cache = Cache::new(10_000);
+        let mut cache = cache(10_000);
         for number in 0..1000 {
             cache.put(
                 &topic(&format!("cache-{}", number % 70)),
@@ -123,7 +133,7 @@ mod tests {
                 number,
             );
         }
-        assert!(cache.bytes <= 10_000 && cache.entries.len() > 20);
+        assert!(cache.bytes.load(Ordering::Relaxed) <= 10_000 && cache.entries.len() > 20);
         assert_eq!(cache.entries.len(), cache.by_age.len());
         assert!(
             cache
@@ -132,5 +142,14 @@ mod tests {
         );
         cache.put(&topic("cache-late"), &event("x"), 2000 + LIFETIME_MS);
         assert_eq!(cache.entries.len(), 1);
+    }
+
+    #[test]
+    fn the_new_event_stays_however_large_it_is() {
+        let mut cache = cache(1000);
+        cache.put(&topic("cache-a"), &event("x"), 0);
+        cache.put(&topic("cache-b"), &event(&"x".repeat(5000)), 0);
+        assert!(cache.get(&topic("cache-b"), 1).is_some());
+        assert!(cache.get(&topic("cache-a"), 1).is_none());
     }
 }

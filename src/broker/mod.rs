@@ -14,6 +14,7 @@ mod cache;
 mod counts;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ use crate::webhooks::{Event, Webhooks};
 /// Locks that the channels share.
 const STRIPES: usize = 64;
 
-/// Memory of all cached events together: about 6,000 of the largest, or 100,000 of 400 bytes.
+/// Memory of all cached events together: about 6,000 of the largest, or 100,000 of 400 bytes. Above it the
+/// oldest of those that share the new one's lock give way.
 const CACHE_BYTES: usize = 64 << 20;
 
 /// How often counts are looked at that had to wait.
@@ -94,10 +96,11 @@ impl Broker {
         apps: &Apps,
         max_members: usize,
     ) -> Arc<Broker> {
+        let cached_bytes = Arc::new(AtomicUsize::new(0));
         let stripe = || {
             Mutex::new(Stripe {
                 members: HashMap::default(),
-                cache: Cache::new(CACHE_BYTES / STRIPES),
+                cache: Cache::new(CACHE_BYTES, cached_bytes.clone()),
                 counts: Counts::default(),
             })
         };
@@ -236,9 +239,11 @@ impl Broker {
         self.emit(topic, |channel| Event::ClientEvent {
             channel,
             event: unescaped(frame.event()).unwrap_or_default(),
-            data: frame
-                .data()
-                .and_then(|data| serde_json::from_str(data).ok()),
+            // Half of a surrogate pair is no text; it is passed on as it was written.
+            data: frame.data().map(|data| {
+                let written = || data.trim_matches('"').to_owned();
+                serde_json::from_str(data).unwrap_or_else(|_| written())
+            }),
             socket_id: from,
             user_id,
         });
@@ -305,6 +310,7 @@ impl Broker {
         }
     }
 
+    /// To the subscribers, and to the back end, which hears of the last one's leaving too.
     async fn tell_count(&self, topic: &Topic, count: u32) {
         let frame = server::subscription_count(topic.channel.as_str(), count);
         self.hub.publish(topic, &frame, None).await;

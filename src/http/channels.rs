@@ -152,6 +152,11 @@ async fn list(context: &Context, signed: &Signed) -> Result<Response, ApiError> 
                 .into(),
         ));
     }
+    if info.cache {
+        return Err(ApiError::Bad(
+            "cache may only be requested for one channel".into(),
+        ));
+    }
     let mut channels = BTreeMap::new();
     for (channel, subscriptions) in context.broker.channels(signed.app.index, &prefix).await {
         let app = signed.app.index;

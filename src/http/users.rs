@@ -35,11 +35,16 @@ where
     B: bytes::Buf,
 {
     let result = async {
+        let app = segment(&app);
+        Signed::caller(&context, &app, &call)?;
         let body = body::read(stream, context.limits.request_bytes).await?;
-        let signed = Signed::check(&context, &segment(&app), &Method::POST, &call, body)?;
+        let signed = Signed::check(&context, &app, &Method::POST, &call, body)?;
         signed.only_parameters(&[])?;
-        let users = &context.users;
-        users.terminate(signed.app.index, &segment(&user)).await;
+        let (users, user) = (context.users.clone(), segment(&user));
+        // In a task of its own: all connections are closed, even if the caller hangs up.
+        tokio::spawn(async move { users.terminate(signed.app.index, &user).await })
+            .await
+            .map_err(|_| ApiError::Failed)?;
         Ok::<_, ApiError>(json(StatusCode::OK, &serde_json::Map::new()))
     };
     Ok(answer(result.await))

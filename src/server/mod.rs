@@ -23,7 +23,7 @@ use gema_protocol::liveness::Liveness;
 use gema_protocol::session::Policy;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info};
 
 pub use self::listen::{Listener, bind};
@@ -150,7 +150,8 @@ pub async fn run(
     let emptied = async {
         empty.recv().await;
         stop.send_replace(true);
-        drop((&mut accepting).await);
+        // Requests under way may end; one that never will (half a head) is not waited for.
+        drop(timeout(LAST_FAREWELLS, &mut accepting).await);
     };
     tokio::select! {
         emptied = timeout_at(deadline, emptied) => {

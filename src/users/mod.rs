@@ -122,13 +122,14 @@ impl Users {
         let Some(app) = self.apps.get(&app) else {
             return;
         };
-        let users = app.users.lock().await;
-        let Some(entry) = users.get(user_id) else {
-            return;
+        let connections: Vec<_> = {
+            let users = app.users.lock().await;
+            let user = users.get(user_id);
+            user.map_or_else(Vec::new, |user| user.connections.iter().copied().collect())
         };
         let farewell = Farewell::with(Code::Unauthorized, "You got disconnected by the app.");
-        for id in &entry.connections {
-            self.hub.close(*id, farewell.clone()).await;
+        for id in connections {
+            self.hub.close(id, farewell.clone()).await;
         }
     }
 
