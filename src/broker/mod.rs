@@ -212,12 +212,12 @@ impl Broker {
     }
 
     /// Publishes an event of a back end to all subscribers but `except`. Cache channels remember it, whoever
-    /// is there or left out.
+    /// is there or left out. Cancel safe: it has happened altogether or not at all.
     pub async fn publish(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) {
         if topic.channel.kind().cache {
             let mut stripe = self.lock(topic).await;
-            stripe.cache.put(topic, frame, clock::now_ms());
             self.hub.publish(topic, frame, except).await;
+            stripe.cache.put(topic, frame, clock::now_ms());
         } else {
             self.hub.publish(topic, frame, except).await;
         }

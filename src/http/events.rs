@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use futures_util::Stream;
+use gema_protocol::frame::Frame;
 use gema_protocol::server;
 use gema_protocol::socket_id::SocketId;
 use hyper::{Method, StatusCode};
@@ -79,6 +80,13 @@ struct Event<'a> {
     info: Info,
 }
 
+/// An event in one channel, ready to go.
+struct Publication {
+    topic: Topic,
+    frame: Frame,
+    except: Option<SocketId>,
+}
+
 #[derive(Serialize)]
 struct Channels<'a> {
     channels: BTreeMap<&'a str, Attributes>,
@@ -89,13 +97,13 @@ async fn handle<S, B, F, R>(
     call: Call,
     stream: S,
     context: Arc<Context>,
-    publish: F,
+    trigger: F,
 ) -> Result<Response, Rejection>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
     F: FnOnce(Arc<Context>, Signed) -> R,
-    R: Future<Output = Result<Response, ApiError>> + Send + 'static,
+    R: Future<Output = Result<Response, ApiError>>,
 {
     let result = async {
         let app = segment(&app);
@@ -103,10 +111,7 @@ where
         Signed::caller(&context, &app, &call)?;
         let body = body::read(stream, context.limits.request_bytes).await?;
         let signed = Signed::check(&context, &app, &Method::POST, &call, body)?;
-        // In a task of its own: what has begun is carried out for all channels, even if the caller hangs up.
-        tokio::spawn(publish(context, signed))
-            .await
-            .unwrap_or(Err(ApiError::Failed))
+        trigger(context, signed).await
     };
     Ok(answer(result.await))
 }
@@ -117,7 +122,7 @@ async fn trigger(context: Arc<Context>, signed: Signed) -> Result<Response, ApiE
         body => parse(body)?,
     };
     let event = Event::check(trigger.or_query(&signed), &context, &signed)?;
-    event.publish(&context).await;
+    publish(&context, std::slice::from_ref(&event)).await?;
     if event.info.is_empty() {
         return Ok(json(StatusCode::OK, &serde_json::Map::new()));
     }
@@ -145,7 +150,7 @@ async fn trigger_one_channel(
         ..Trigger::default()
     };
     let event = Event::check(trigger, &context, &signed)?;
-    event.publish(&context).await;
+    publish(&context, std::slice::from_ref(&event)).await?;
     // 202 it has always been here; SDKs of that time take nothing else for success.
     Ok(json(StatusCode::ACCEPTED, &serde_json::Map::new()))
 }
@@ -171,9 +176,7 @@ async fn trigger_batch(context: Arc<Context>, signed: Signed) -> Result<Response
         let event = Event::check(trigger, &context, &signed);
         events.push(event.map_err(|error| error.within(index))?);
     }
-    for event in &events {
-        event.publish(&context).await;
-    }
+    publish(&context, &events).await?;
     if events.iter().all(|event| event.info.is_empty()) {
         return Ok(json(StatusCode::OK, &serde_json::Map::new()));
     }
@@ -184,6 +187,35 @@ async fn trigger_batch(context: Arc<Context>, signed: Signed) -> Result<Response
         }
     }
     Ok(json(StatusCode::OK, &serde_json::json!({ "batch": batch })))
+}
+
+/// Publishes to every channel or, if the caller hangs up first, to none.
+async fn publish(context: &Arc<Context>, events: &[Event<'_>]) -> Result<(), ApiError> {
+    let publications: Vec<_> = events.iter().flat_map(Event::publications).collect();
+    if let [
+        Publication {
+            topic,
+            frame,
+            except,
+        },
+    ] = &publications[..]
+    {
+        // One is never done by half. A task for it would wake another thread: 28 us a request instead of 22.
+        context.broker.publish(topic, frame, *except).await;
+        return Ok(());
+    }
+    let broker = context.broker.clone();
+    let all = async move {
+        for Publication {
+            topic,
+            frame,
+            except,
+        } in publications
+        {
+            broker.publish(&topic, &frame, except).await;
+        }
+    };
+    tokio::spawn(all).await.map_err(|_| ApiError::Failed)
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
@@ -274,11 +306,13 @@ impl<'a> Event<'a> {
         })
     }
 
-    async fn publish(&self, context: &Context) {
-        for topic in &self.topics {
-            let frame = server::event(topic.channel.as_str(), &self.name, &self.data);
-            context.broker.publish(topic, &frame, self.except).await;
-        }
+    /// One for each channel.
+    fn publications(&self) -> impl Iterator<Item = Publication> {
+        self.topics.iter().map(|topic| Publication {
+            frame: server::event(topic.channel.as_str(), &self.name, &self.data),
+            topic: topic.clone(),
+            except: self.except,
+        })
     }
 }
 
