@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::support::{Server, until};
 
 #[tokio::test]
 async fn the_last_event_is_replayed_as_it_was_after_the_acknowledgement() {
@@ -15,7 +15,11 @@ async fn the_last_event_is_replayed_as_it_was_after_the_acknowledgement() {
     assert_eq!(client.next().await, expected);
     // It survives its subscribers.
     client.close().await;
-    while server.get("/apps/app-id/channels/cache-a", "").await.json()["occupied"] == true {}
+    until("a vacated channel", async || {
+        let channel = server.get("/apps/app-id/channels/cache-a", "").await;
+        channel.json()["occupied"] == false
+    })
+    .await;
     let mut later = server.client().await;
     later.subscribe("cache-a").await;
     assert_eq!(later.next().await, expected);
@@ -93,7 +97,7 @@ async fn the_api_shows_what_would_be_replayed() {
     assert_eq!(all.status, 400);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_replay_is_never_newer_than_what_follows_it() {
     let server = std::sync::Arc::new(Server::with("[server]\nshards = 2").await);
     server.trigger("cache-a", "n", "0").await;

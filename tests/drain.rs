@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::support::http::Answer;
-use crate::support::{Client, Raw, Server};
+use crate::support::{Client, Raw, Server, until};
 
 async fn ready(server: &Server) -> u16 {
     let answer = server.http.get(server.url("/ready")).send().await;
@@ -53,7 +53,7 @@ async fn while_draining_it_is_not_ready_and_back_ends_still_reach_those_who_are_
     }
     assert_eq!(ready(&server).await, 200);
     server.begin_shutdown();
-    while ready(&server).await != 503 {}
+    until("it is not ready", async || ready(&server).await == 503).await;
     let mut raw = Raw::connect(server.address).await;
     raw.write(Raw::upgrade_request("/app/app-key").as_bytes())
         .await;

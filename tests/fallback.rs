@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use crate::support::client::data;
 use crate::support::page::{LENGTH, Page};
-use crate::support::{Client, DEADLINE, Server};
+use crate::support::{Client, DEADLINE, Server, until};
 
 const BOTH: [&str; 2] = ["xhr_streaming", "xhr"];
 
@@ -153,7 +153,10 @@ async fn requests_that_fit_no_session_change_nothing() {
     let large = json!(["x".repeat(50_001)]).to_string();
     assert_eq!(status(&send, large).await, 204);
     assert_eq!(page.close().await.0, 1009);
-    while status(&send, "[]".into()).await != 404 {}
+    until("the session is forgotten", async || {
+        status(&send, "[]".into()).await == 404
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -213,7 +216,7 @@ async fn a_page_that_reads_too_slowly_is_closed_and_told() {
 
 #[tokio::test]
 async fn who_answers_heartbeats_stays_and_who_does_not_is_closed_with_4201() {
-    let server = Server::with("[limits]\nactivity_timeout_s = 1\npong_timeout_s = 1").await;
+    let server = Server::with("[limits]\nactivity_timeout_s = 1\npong_timeout_s = 3").await;
     let mut lively = Page::connect(&server, "xhr_streaming").await;
     lively.subscribe("a", None).await;
     let mut silent = Page::connect(&server, "xhr_streaming").await;
@@ -257,12 +260,11 @@ async fn sessions_are_counted_with_the_connections_and_give_their_place_back() {
     let mut refused = Client::open(server.address, "/app/app-key", |_| {}).await;
     assert_eq!(refused.close_code().await, Some(4100));
     drop(page);
-    loop {
+    until("a free place", async || {
         let mut client = Client::open(server.address, "/app/app-key", |_| {}).await;
-        if client.next().await["event"] == "pusher:connection_established" {
-            break;
-        }
-    }
+        client.next().await["event"] == "pusher:connection_established"
+    })
+    .await;
 }
 
 #[tokio::test]

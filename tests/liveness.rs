@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Raw, Server};
+use crate::support::{Raw, Server, until};
 
 const QUICK: &str = "[limits]\nactivity_timeout_s = 1\npong_timeout_s = 1";
 
@@ -28,7 +28,11 @@ async fn who_does_not_answer_a_ping_is_closed_with_4201_and_its_channel_is_free(
     assert_eq!(rest[close + 2..close + 4], 4201u16.to_be_bytes());
     drop(dead);
     // The subscription ends with the connection, which is a moment after its last byte.
-    while server.get("/apps/app-id/channels/a", "").await.json()["occupied"] == true {}
+    until("a vacated channel", async || {
+        let channel = server.get("/apps/app-id/channels/a", "").await;
+        channel.json()["occupied"] == false
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,9 +1,8 @@
 //! A client that does not read is closed, and it alone; nobody is skipped silently.
 
 use serde_json::Value;
-use tokio::io::AsyncReadExt;
 
-use crate::support::{Raw, Server};
+use crate::support::{Raw, Server, until};
 
 #[tokio::test]
 async fn the_slow_one_is_closed_with_4100_and_the_others_hear_every_event_in_order() {
@@ -19,10 +18,7 @@ async fn the_slow_one_is_closed_with_4100_and_the_others_hear_every_event_in_ord
     ))
     .await;
     // Its subscription is acknowledged: it is in the channel now, and reads no further.
-    let mut seen = Vec::new();
-    while !String::from_utf8_lossy(&seen).contains("subscription_succeeded") {
-        seen.push(slow.stream.read_u8().await.unwrap());
-    }
+    slow.through("subscription_succeeded").await;
     let mut quick = server.client().await;
     quick.subscribe("a").await;
     let reader = tokio::spawn(async move {
@@ -58,5 +54,5 @@ async fn the_slow_one_is_closed_with_4100_and_the_others_hear_every_event_in_ord
         let info = server.get("/apps/app-id/channels/a", "info=subscription_count");
         info.await.json()["subscription_count"].clone()
     };
-    while count().await != 1 {}
+    until("one subscription is left", async || count().await == 1).await;
 }

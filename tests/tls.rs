@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{DEADLINE, Raw, Server};
+use crate::support::{DEADLINE, Raw, Server, until};
 
 /// A server with a certificate of its own, and what a client needs to believe it.
 async fn server(more: &str) -> (Server, TlsConnector, tempfile::TempDir) {
@@ -143,7 +143,7 @@ async fn a_slow_consumer_is_closed_and_gone() {
     }
     drop(client);
     let path = "/apps/app-id/channels/a";
-    loop {
+    until("a vacated channel", async || {
         let query = crate::support::http::sign("GET", path, "", b"");
         let mut stream = stream(&server, &connector).await;
         let request =
@@ -151,10 +151,9 @@ async fn a_slow_consumer_is_closed_and_gone() {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         drop(stream.read_to_string(&mut answer).await);
-        if answer.ends_with(r#"{"occupied":false}"#) {
-            break;
-        }
-    }
+        answer.ends_with(r#"{"occupied":false}"#)
+    })
+    .await;
 }
 
 #[tokio::test]

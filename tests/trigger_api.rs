@@ -3,8 +3,8 @@
 use gema_protocol::request::ApiRequest;
 use serde_json::json;
 
-use crate::support::Server;
 use crate::support::http::{Answer, sign, unix_s};
+use crate::support::{Server, until};
 
 const EVENTS: &str = "/apps/app-id/events";
 
@@ -122,7 +122,10 @@ async fn the_connections_of_an_app_are_its_own() {
     );
     one.close().await;
     two.vanish();
-    while count().await != r#"{"connections":0}"# {}
+    until("no connections", async || {
+        count().await == r#"{"connections":0}"#
+    })
+    .await;
     assert_eq!(server.get(path, "x=y").await.status, 400);
 }
 
@@ -358,7 +361,10 @@ async fn channels_are_listed_while_somebody_is_there() {
     );
     one.close().await;
     two.close().await;
-    while server.get(channels, "").await.text != r#"{"channels":{}}"# {}
+    until("no channels", async || {
+        server.get(channels, "").await.text == r#"{"channels":{}}"#
+    })
+    .await;
 }
 
 #[tokio::test]

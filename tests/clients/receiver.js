@@ -17,15 +17,13 @@ export async function startReceiver(hook) {
     if (request.status === null) incoming.socket.destroy();
     else outgoing.writeHead(request.status).end();
   });
-  const listen = async (port) => {
-    server.listen(port, "127.0.0.1");
-    await once(server, "listening");
-    return server.address().port;
-  };
-  const port = await listen(0);
+  let isDown = false;
+  server.on("connection", (socket) => isDown && socket.destroy());
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
 
   const receiver = {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${server.address().port}`,
     requests,
     reply: () => 200,
     /** The events taken (answered with 200) on `path`, of one `channel` or of all, oldest first. */
@@ -34,14 +32,14 @@ export async function startReceiver(hook) {
       const events = bodies.flatMap(({ rawBody }) => JSON.parse(rawBody).events);
       return events.filter((event) => !channel || event.channel === channel);
     },
-    /** Refuses connections until `up`. */
-    async down() {
-      const closed = once(server, "close");
-      server.close();
+    /** Ends every connection at once until `up`. It keeps listening: another process could take its port. */
+    down() {
+      isDown = true;
       server.closeAllConnections();
-      await closed;
     },
-    up: () => listen(port),
+    up() {
+      isDown = false;
+    },
   };
   hook(() => {
     server.close();

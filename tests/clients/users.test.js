@@ -262,8 +262,8 @@ test("an application without watchlists is told nothing", async (t) => {
 });
 
 test("where connections must be authorized, a signed-in one stays and a silent one is closed with 4009", async (t) => {
-  const strict = await startGema((end) => t.after(end), support.config({ app: "authorized_only_s = 1" }));
-  const member = await signedIn(visitor(t, { id: "7" }, strict)); // the first, so that its second is over first
+  const strict = await startGema((end) => t.after(end), support.config({ app: "authorized_only_s = 3" }));
+  const member = await signedIn(visitor(t, { id: "7" }, strict)); // the first, so that its time is over first
   const [silent, reader] = [connect(t, strict), connect(t, strict)];
   const told = ({ connection }) => [heard(connection, "error"), heard(connection, "disconnected")];
   const ends = [silent, reader].map(told);

@@ -193,10 +193,10 @@ const toldTo = (own) => own.taken("/").map(({ data }) => data ?? "occupied");
 test("what happens while the receiver is down is told when it is back, once and in order", async (t) => {
   const { own, channel } = await pair(t);
   await until(() => toldTo(own).length === 1, "the first event");
-  await own.down();
+  own.down();
   for (let n = 0; n < 5; n++) channel.trigger("client-n", n);
   await delay(DOWN_MS); // not a wait for something: this is how long it is down
-  await own.up();
+  own.up();
   await until(() => toldTo(own).length >= 6, "what happened meanwhile", RETRIES_MS);
   channel.trigger("client-n", 5);
   await until(() => toldTo(own).includes("5"), "what happens afterwards");

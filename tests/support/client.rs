@@ -109,6 +109,12 @@ impl Client {
 
     /// Subscribes with the default app's signature; gives the answer, whatever it is.
     pub async fn subscribe_signed(&mut self, channel: &str, channel_data: Option<&Value>) -> Value {
+        self.ask_to_subscribe(channel, channel_data).await;
+        self.next().await
+    }
+
+    /// Subscribes with the default app's signature; the answer is still to come.
+    pub async fn ask_to_subscribe(&mut self, channel: &str, channel_data: Option<&Value>) {
         let channel_data = channel_data.map(Value::to_string);
         let auth = gema_protocol::auth::sign_channel(
             "app-key",
@@ -120,7 +126,6 @@ impl Client {
         let data = json!({ "channel": channel, "auth": auth, "channel_data": channel_data });
         self.send(json!({ "event": "pusher:subscribe", "data": data }))
             .await;
-        self.next().await
     }
 
     /// Joins a presence channel as this user.
@@ -180,12 +185,7 @@ impl Raw {
     pub async fn upgrade(address: SocketAddr, path: &str) -> Raw {
         let mut raw = Raw::connect(address).await;
         raw.write(Raw::upgrade_request(path).as_bytes()).await;
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            let byte = timeout(DEADLINE, raw.stream.read_u8()).await;
-            answer.push(byte.expect("an answer").expect("bytes"));
-        }
-        let answer = String::from_utf8_lossy(&answer);
+        let answer = raw.through("\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
         raw
     }
@@ -199,12 +199,20 @@ impl Raw {
 
     /// The next line, without its end.
     pub async fn line(&mut self) -> String {
-        let mut line = Vec::new();
-        while !line.ends_with(b"\r\n") {
-            let byte = timeout(DEADLINE, self.stream.read_u8()).await;
-            line.push(byte.expect("a line").expect("bytes"));
-        }
-        String::from_utf8_lossy(&line).trim_end().to_owned()
+        self.through("\r\n").await.trim_end().to_owned()
+    }
+
+    /// What comes up to this text and with it, and not a byte more.
+    pub async fn through(&mut self, text: &str) -> String {
+        let mut bytes = Vec::new();
+        let reading = async {
+            while !bytes.ends_with(text.as_bytes()) {
+                bytes.push(self.stream.read_u8().await.expect("bytes"));
+            }
+        };
+        let read = timeout(DEADLINE, reading).await;
+        read.unwrap_or_else(|_| panic!("not within the deadline: {text:?}"));
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     pub async fn connect(address: SocketAddr) -> Raw {

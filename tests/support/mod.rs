@@ -13,12 +13,27 @@ use std::time::Duration;
 use gema::config::Config;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub use self::client::{Client, Raw};
 
 /// How long anything may take before the test fails. Long, since it is only ever waited for in failure.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long to leave the server in peace between two questions.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Asks until the answer is yes; `what` is awaited.
+pub async fn until(what: &str, mut yes: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !yes().await {
+            sleep(PAUSE).await;
+        }
+    };
+    if timeout(DEADLINE, asking).await.is_err() {
+        panic!("not within the deadline: {what}");
+    }
+}
 
 /// A running server with the embedded defaults and what the test's TOML changes.
 pub struct Server {

@@ -37,11 +37,18 @@ pub struct Hit {
     pub headers: HashMap<String, String>,
     pub body: String,
     pub treated: Treat,
+    /// Whether the answer, if there was to be one, has been written.
+    pub answered: bool,
 }
 
 impl Hit {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    /// Whether it was answered with 2xx.
+    pub fn is_taken(&self) -> bool {
+        self.answered && matches!(self.treated, Treat::Answer(200..300))
     }
 
     /// The event objects in it.
@@ -130,9 +137,7 @@ impl Receiver {
     /// The events of all requests that were answered with 2xx.
     pub fn taken(&self) -> Vec<Value> {
         let hits = self.hits();
-        let taken = hits
-            .iter()
-            .filter(|hit| matches!(hit.treated, Treat::Answer(200..300)));
+        let taken = hits.iter().filter(|hit| hit.is_taken());
         taken.flat_map(Hit::events).collect()
     }
 
@@ -169,6 +174,7 @@ async fn serve(
         let treated = (script.lock().expect("no panic"))(&hit.json());
         hit.treated = treated;
         let answer = match treated {
+            Treat::Answer(204) => "HTTP/1.1 204 Said\r\n\r\n".to_owned(),
             Treat::Answer(status) => {
                 format!("HTTP/1.1 {status} Said\r\ncontent-length: 2\r\n\r\nok")
             }
@@ -178,7 +184,11 @@ async fn serve(
             }
             Treat::Stall | Treat::Reset => String::new(),
         };
-        hits.lock().expect("no panic").push(hit);
+        let index = {
+            let mut hits = hits.lock().expect("no panic");
+            hits.push(hit);
+            hits.len() - 1
+        };
         change.send_modify(|count| *count += 1);
         match treated {
             Treat::Stall => std::future::pending().await,
@@ -192,6 +202,8 @@ async fn serve(
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
+        hits.lock().expect("no panic")[index].answered = true;
+        change.send_modify(|count| *count += 1);
     }
 }
 
@@ -225,5 +237,6 @@ async fn read(stream: &mut TcpStream) -> Option<Hit> {
         headers,
         body: String::from_utf8(bytes[end..end + length].to_vec()).expect("a body"),
         treated: OK,
+        answered: false,
     })
 }
