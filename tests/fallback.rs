@@ -1,9 +1,11 @@
 //! The Pusher protocol without a WebSocket: sessions made of HTTP requests, as pusher-js makes them.
 
-use serde_json::{Value, json};
-use tokio::time::timeout;
+use std::time::{Duration, Instant};
 
-use crate::support::client::data;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::support::client::{Raw, data};
 use crate::support::page::{LENGTH, Page};
 use crate::support::{Client, DEADLINE, Server, until};
 
@@ -199,6 +201,60 @@ async fn no_event_is_lost_or_moved_when_a_page_asks_anew() {
             page.asked
         );
     }
+}
+
+#[tokio::test]
+async fn a_page_that_takes_longer_than_ten_seconds_to_read_a_response_loses_nothing() {
+    const EVENTS: usize = 30;
+    let server = Server::with("[limits]\noutbox_bytes = 10000000").await;
+    let mut page = Page::connect(&server, "xhr_streaming").await;
+    page.subscribe("a", None).await;
+    let (asked, since) = (page.asked, Instant::now());
+    let padding = "x".repeat(10_000);
+    for number in 0..EVENTS {
+        server
+            .trigger("a", "n", &json!({ "n": number, "p": padding }).to_string())
+            .await;
+    }
+    for number in 0..EVENTS {
+        if page.asked == asked {
+            sleep(Duration::from_millis(500)).await;
+        }
+        assert_eq!(data(&page.event("n").await)["n"], number);
+    }
+    assert_eq!(page.asked, asked + 1);
+    assert!(since.elapsed() > Duration::from_secs(12));
+}
+
+#[tokio::test]
+async fn the_body_of_a_request_that_fits_nothing_is_not_waited_for() {
+    let server = Server::start().await;
+    let page = Page::connect(&server, "xhr_streaming").await;
+    let session = &page.session;
+    let answer = async |path: &str, bytes: usize, body: &[u8]| {
+        let mut raw = Raw::connect(server.address).await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {bytes}\r\n\r\n");
+        raw.write(head.as_bytes()).await;
+        raw.write(body).await;
+        raw.line().await
+    };
+    for path in [
+        "/pusher/app/app-key/1/nobody/xhr_send",
+        "/pusher/app/unknown/1/nobody/xhr_send",
+        "/pusher/app/app-key/1000/a/xhr_streaming",
+        "/pusher/app/app-key/1/a/jsonp",
+    ] {
+        let status = answer(path, 100_000, b"[").await;
+        assert_eq!(status, "HTTP/1.1 404 Not Found", "{path}");
+    }
+    // Who only receives has nothing to say, to a session that is there or to a new one.
+    for path in [session.as_str(), "/pusher/app/app-key/1/large"] {
+        let path = format!("{path}/xhr?protocol=7");
+        let status = answer(&path, 100_000, &[b'x'; 4097]).await;
+        assert_eq!(status, "HTTP/1.1 413 Payload Too Large", "{path}");
+    }
+    let told = answer(&format!("{session}/xhr_send"), 100_000, b"[").await;
+    assert_eq!(told, "HTTP/1.1 408 Request Timeout");
 }
 
 #[tokio::test]

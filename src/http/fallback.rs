@@ -12,12 +12,16 @@ use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
 use super::api::{ApiError, segment};
-use super::{Call, Context, Shared, body, text};
-use crate::gateway::fallback::{Answer, Manner, SessionName, Sessions};
+use super::body::{self, BodyError};
+use super::{Call, Context, Shared, text};
+use crate::gateway::fallback::{Answer, Manner, SessionName, Sessions, Unknown};
 use crate::gateway::pusher::handshake::Handshake;
 
 /// Messages in one send request. pusher-js sends one at a time.
 const MESSAGES: usize = 100;
+
+/// Bytes in the body of a receive request. pusher-js sends none.
+const RECEIVE_BYTES: usize = 4096;
 
 /// Asks nginx and its like to pass bytes on as they come.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -64,21 +68,26 @@ where
     let Some(sessions) = &context.fallback else {
         return Ok(not_found());
     };
-    // A receive request has none, and reading that is how its end is noticed.
-    let body = body::read(stream, context.limits.request_bytes).await?;
     let app = context.apps.by_key(&target.key).map(|app| app.index);
     // Without an app nothing will be found under this name, but the client is told so in its own way.
     let name = SessionName::parse(app.unwrap_or_default(), &target.number, &target.session);
     let (Some(name), Some(action)) = (name, Action::parse(&target.action)) else {
         return Ok(not_found());
     };
+    // A body is read only for a request that can come to something.
     match action {
         Action::Send if app.is_none() => Ok(not_found()),
-        Action::Send => send(sessions, &name, &body).await,
-        Action::Receive(_) if context.draining() && !sessions.has(&name) => {
-            Ok(text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down"))
+        Action::Send if !sessions.has(&name) => Ok(no_session()),
+        Action::Send => {
+            let body = body::read(stream, context.limits.request_bytes).await?;
+            send(sessions, &name, &body).await
         }
         Action::Receive(manner) => {
+            // Reading it, empty as it is, is how the end of the connection is noticed.
+            nothing(stream).await?;
+            if context.draining() && !sessions.has(&name) {
+                return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down"));
+            }
             let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
             let query = call.uri.query().unwrap_or_default();
             let handshake = Handshake::new(
@@ -124,8 +133,23 @@ async fn send(sessions: &Sessions, name: &SessionName, body: &Bytes) -> Result<R
     }
     Ok(match sessions.send(name, texts).await {
         Ok(()) => text(StatusCode::NO_CONTENT, ""),
-        Err(unknown) => text(StatusCode::NOT_FOUND, unknown.to_string()),
+        Err(Unknown) => no_session(),
     })
+}
+
+/// Reads the body of a receive request, which means nothing.
+async fn nothing<S, B>(stream: S) -> Result<(), ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    match body::read(stream, RECEIVE_BYTES).await {
+        Ok(_) => Ok(()),
+        Err(BodyError::TooLarge(max)) => Err(ApiError::TooLarge(format!(
+            "The body of a request that only receives exceeds {max} bytes"
+        ))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The answer to a receive request, passed on line by line.
@@ -139,6 +163,10 @@ fn lines(answer: Answer) -> Response {
     headers.insert(CACHE_CONTROL, fresh);
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
+}
+
+fn no_session() -> Response {
+    text(StatusCode::NOT_FOUND, Unknown.to_string())
 }
 
 fn not_found() -> Response {

@@ -59,6 +59,7 @@ impl Session {
                         Some(Request::Receive(response)) => outlet.receive(response),
                         // Boxed: a message is rare and its work large, the waiting task is small.
                         Some(Request::Send(texts)) => {
+                            outlet.heard();
                             session.leaving |= link.is_closing();
                             Box::pin(session.heed(texts)).await;
                             Flow::On
