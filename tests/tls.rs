@@ -58,6 +58,20 @@ async fn client(
     client
 }
 
+/// A client that hears the channel `a`.
+async fn subscribed(
+    server: &Server,
+    connector: &TlsConnector,
+) -> WebSocketStream<TlsStream<TcpStream>> {
+    let mut client = client(server, connector).await;
+    let subscribe = json!({ "event": "pusher:subscribe", "data": { "channel": "a" } });
+    let sent = client.send(Message::text(subscribe.to_string())).await;
+    sent.unwrap();
+    let answer = next(&mut client).await;
+    assert_eq!(answer["event"], "pusher_internal:subscription_succeeded");
+    client
+}
+
 async fn next(client: &mut WebSocketStream<TlsStream<TcpStream>>) -> Value {
     let message = timeout(DEADLINE, client.next())
         .await
@@ -85,16 +99,7 @@ async fn trigger(server: &Server, connector: &TlsConnector, event: &str, data: &
 #[tokio::test]
 async fn events_large_and_small_arrive_in_order() {
     let (server, connector, _directory) = server("").await;
-    let mut client = client(&server, &connector).await;
-    let subscribe = json!({ "event": "pusher:subscribe", "data": { "channel": "a" } });
-    client
-        .send(Message::text(subscribe.to_string()))
-        .await
-        .unwrap();
-    assert_eq!(
-        next(&mut client).await["event"],
-        "pusher_internal:subscription_succeeded"
-    );
+    let mut client = subscribed(&server, &connector).await;
     for number in 0..20 {
         let data = format!("{number}{}", "x".repeat(number * 500));
         trigger(&server, &connector, "n", &data).await;
@@ -116,16 +121,7 @@ async fn a_slow_consumer_is_closed_and_gone() {
         "[limits]\noutbox_bytes = 3000000\nevent_data_bytes = 1100000\nrequest_bytes = 2000000",
     )
     .await;
-    let mut client = client(&server, &connector).await;
-    let subscribe = json!({ "event": "pusher:subscribe", "data": { "channel": "a" } });
-    client
-        .send(Message::text(subscribe.to_string()))
-        .await
-        .unwrap();
-    assert_eq!(
-        next(&mut client).await["event"],
-        "pusher_internal:subscription_succeeded"
-    );
+    let mut client = subscribed(&server, &connector).await;
     let padding = "x".repeat(1_000_000);
     for _ in 0..40 {
         trigger(&server, &connector, "n", &padding).await;

@@ -104,11 +104,6 @@ impl Apps {
         self.apps.get(*self.by_key.get(key)?)
     }
 
-    /// The app that is meant where none is named.
-    pub fn first(&self) -> Option<&Arc<App>> {
-        self.apps.first()
-    }
-
     /// All apps, in the order of their `index`.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
         self.apps.iter()
@@ -142,7 +137,6 @@ mod tests {
         let apps = Apps::new(vec![app(0, "1", "a"), app(1, "2", "b")]);
         assert_eq!(apps.by_id("2").map(|app| app.index), Some(1));
         assert_eq!(apps.by_key("b").map(|app| app.index), Some(1));
-        assert_eq!(apps.first().map(|app| app.index), Some(0));
         assert!(apps.by_id("b").is_none());
         assert!(apps.by_key("2").is_none());
         assert_eq!(apps.iter().map(|app| app.index).collect::<Vec<_>>(), [0, 1]);
