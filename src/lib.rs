@@ -2,12 +2,14 @@
 //!
 //! # Layout
 //!
-//! Arrows point one way: `hub <- {broker, users} <- gateway <- http <- server <- cli`; the protocol itself is the
-//! crate `gema-protocol`, below all of them.
+//! Arrows point one way: `hub <- bus <- {broker, users} <- {cluster, gateway} <- http <- server <- cli`; the protocol
+//! itself is the crate `gema-protocol`, below all of them.
 //!
 //! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.
+//! * [`bus`]: between nodes: events, and the registry of who is where, in Redis.
 //! * [`broker`]: what happens in channels, for all doors alike.
 //! * [`presence`]: who is in a channel. [`users`]: who has signed in.
+//! * [`cluster`]: being one of several nodes: hearing the others, holding a lease, cleaning up after the dead.
 //! * [`gateway`]: doors to the hub: the Pusher WebSocket, and the same over plain HTTP.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
 //! * [`server`]: listening, the accept loop, the orderly end.
@@ -23,8 +25,10 @@
 pub mod apps;
 pub mod auth;
 pub mod broker;
+pub mod bus;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod gateway;
 pub mod http;

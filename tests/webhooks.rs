@@ -39,7 +39,7 @@ fn start_at(url: &str, more: &str, settings: Settings) -> (Arc<Webhooks>, Delive
 
 fn start_all(toml: &str, settings: Settings) -> (Arc<Webhooks>, Delivery) {
     let config = Config::from_toml(toml).expect("the test's config is good");
-    Webhooks::start(&Apps::new(config.apps), &settings).expect("an HTTP client")
+    Webhooks::start(&Apps::new(config.apps), &settings, None).expect("an HTTP client")
 }
 
 fn app(name: &str, webhook: &str) -> String {

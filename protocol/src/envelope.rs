@@ -1,9 +1,9 @@
 //! A frame on its way from one node to another, with what the receiving node needs to pass it on without parsing it.
 //!
-//! The layout, all numbers big-endian: version (1 byte), whether a socket is excepted (1), node (8), the excepted
-//! socket's node and number (16, zero without), the lengths of app and channel (4 each), start and end of event,
-//! channel and data in the frame (4 each), app, channel, frame to the end. A layout that changes gets another version,
-//! so that nodes of two releases refuse each other's envelopes instead of misreading them.
+//! The layout, all numbers big-endian: version (1 byte), whether a socket is excepted (1), node (8), run and number (4
+//! each), the excepted socket's node and number (16, zero without), start and end of event, channel and data in the
+//! frame (4 each), frame to the end. A layout that changes gets another version, so that nodes of two releases refuse
+//! each other's envelopes instead of misreading them.
 
 use bytes::Bytes;
 
@@ -12,55 +12,46 @@ use crate::socket_id::SocketId;
 
 const VERSION: u8 = 1;
 
-/// The bytes before the app.
-const FIXED: usize = 2 + 8 + 16 + 8 + 24;
+/// The bytes before the frame.
+const FIXED: usize = 2 + 8 + 8 + 16 + 24;
 
 /// What one node tells the others about a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope<'a> {
+pub struct Envelope {
     /// The sending node, which drops its own echo.
     pub node: u64,
-    /// The id of the app.
-    pub app: &'a str,
-    /// The channel to whose subscribers the frame goes.
-    pub channel: &'a str,
+    /// The sender counts what it sends to a channel by `number`; it begins anew with the next `run`.
+    pub run: u32,
+    /// One more than that of the envelope before, within a run.
+    pub number: u32,
     /// The connection that must not get it.
     pub except: Option<SocketId>,
     /// The text frame, ready to be written.
     pub frame: Frame,
 }
 
-impl<'a> Envelope<'a> {
+impl Envelope {
     /// The bytes for the other nodes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let (app, channel, frame) = (self.app, self.channel, self.frame.bytes());
-        let mut out = Vec::with_capacity(FIXED + app.len() + channel.len() + frame.len());
+        let frame = self.frame.bytes();
+        let mut out = Vec::with_capacity(FIXED + frame.len());
         out.extend_from_slice(&[VERSION, u8::from(self.except.is_some())]);
+        out.extend_from_slice(&self.node.to_be_bytes());
+        out.extend_from_slice(&self.run.to_be_bytes());
+        out.extend_from_slice(&self.number.to_be_bytes());
         let except = self.except.unwrap_or(SocketId { node: 0, number: 0 });
-        for number in [self.node, except.node, except.number] {
-            out.extend_from_slice(&number.to_be_bytes());
-        }
+        out.extend_from_slice(&except.node.to_be_bytes());
+        out.extend_from_slice(&except.number.to_be_bytes());
         let Spans {
             event,
-            channel: named,
+            channel,
             data,
         } = self.frame.spans();
-        // Names are far below 4 GiB: the limits see to that.
-        let lengths = [app.len() as u32, channel.len() as u32];
-        let spans = [
-            event.start,
-            event.end,
-            named.start,
-            named.end,
-            data.start,
-            data.end,
-        ];
-        for number in lengths.into_iter().chain(spans) {
-            out.extend_from_slice(&number.to_be_bytes());
+        for span in [event, channel, data] {
+            out.extend_from_slice(&span.start.to_be_bytes());
+            out.extend_from_slice(&span.end.to_be_bytes());
         }
-        out.extend_from_slice(app.as_bytes());
-        out.extend_from_slice(channel.as_bytes());
         out.extend_from_slice(frame);
         out
     }
@@ -69,7 +60,7 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     /// Says what is wrong; nothing of such an envelope is to be trusted.
-    pub fn decode(bytes: &'a Bytes) -> Result<Self, EnvelopeError> {
+    pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
         match bytes.first() {
             Some(&VERSION) => {}
             Some(&version) => return Err(EnvelopeError::Version { version }),
@@ -80,6 +71,7 @@ impl<'a> Envelope<'a> {
         };
         let [excepts] = reader.array()?;
         let node = u64::from_be_bytes(reader.array()?);
+        let (run, number) = (reader.number()?, reader.number()?);
         let socket = SocketId {
             node: u64::from_be_bytes(reader.array()?),
             number: u64::from_be_bytes(reader.array()?),
@@ -89,19 +81,17 @@ impl<'a> Envelope<'a> {
             1 => Some(socket),
             _ => return Err(EnvelopeError::Flag),
         };
-        let (app, channel) = (reader.number()?, reader.number()?);
         let spans = Spans {
             event: reader.span()?,
             channel: reader.span()?,
             data: reader.span()?,
         };
-        let (app, channel) = (reader.text(app)?, reader.text(channel)?);
         let frame =
             Frame::from_wire(bytes.slice_ref(reader.rest), spans).ok_or(EnvelopeError::Frame)?;
         Ok(Self {
             node,
-            app,
-            channel,
+            run,
+            number,
             except,
             frame,
         })
@@ -123,9 +113,6 @@ pub enum EnvelopeError {
     /// The byte that says whether a socket is excepted says something else.
     #[error("envelope with an unknown flag")]
     Flag,
-    /// The app or the channel is not UTF-8.
-    #[error("envelope with a name that is not UTF-8")]
-    Name,
     /// The rest is not exactly one text frame, or its parts are not within it.
     #[error("envelope without a sound frame")]
     Frame,
@@ -156,15 +143,6 @@ impl<'a> Reader<'a> {
             end: self.number()?,
         })
     }
-
-    fn text(&mut self, len: u32) -> Result<&'a str, EnvelopeError> {
-        let (text, rest) = self
-            .rest
-            .split_at_checked(len as usize)
-            .ok_or(EnvelopeError::Truncated)?;
-        self.rest = rest;
-        std::str::from_utf8(text).map_err(|_| EnvelopeError::Name)
-    }
 }
 
 #[cfg(test)]
@@ -179,8 +157,8 @@ mod tests {
         let frame = server::event("presence-a", "e", "{}");
         Envelope {
             node: 1,
-            app: "app-id",
-            channel: "presence-a",
+            run: 2,
+            number: 5,
             except,
             frame,
         }
@@ -218,8 +196,7 @@ mod tests {
         };
         assert_eq!(refusal(0, 2), EnvelopeError::Version { version: 2 });
         assert_eq!(refusal(1, 2), EnvelopeError::Flag);
-        assert_eq!(refusal(FIXED, 0xff), EnvelopeError::Name);
-        assert_eq!(refusal(FIXED + 16, 0x89), EnvelopeError::Frame);
+        assert_eq!(refusal(FIXED, 0x89), EnvelopeError::Frame);
         assert_eq!(
             Envelope::decode(&Bytes::new()),
             Err(EnvelopeError::Truncated)
@@ -229,12 +206,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(
-            node: u64, app in ".{0,20}", channel in ".{0,20}", event in ".{0,20}", data in ".{0,300}",
+            node: u64, run: u32, number: u32, channel in ".{0,20}", event in ".{0,20}", data in ".{0,300}",
             except in proptest::option::of((any::<u64>(), any::<u64>())),
         ) {
             let except = except.map(|(node, number)| SocketId { node, number });
             let frame = server::event(&channel, &event, &data);
-            let envelope = Envelope { node, app: &app, channel: &channel, except, frame };
+            let envelope = Envelope { node, run, number, except, frame };
             let bytes = Bytes::from(envelope.encode());
             prop_assert_eq!(Envelope::decode(&bytes), Ok(envelope));
         }

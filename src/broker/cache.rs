@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ahash::RandomState;
 use gema_protocol::frame::Frame;
@@ -11,6 +12,8 @@ use gema_protocol::frame::Frame;
 use crate::hub::Topic;
 
 /// How long an event is replayed, in milliseconds: 30 minutes from its publishing.
+pub(super) const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
 const LIFETIME_MS: u64 = 30 * 60 * 1000;
 
 /// Cached events by channel. Several caches share a budget of bytes; the one that exceeds it gives up its
@@ -75,7 +78,8 @@ impl Cache {
         (left_ms > 0).then_some((&entry.frame, left_ms))
     }
 
-    fn forget(&mut self, topic: &Topic) {
+    /// Gives up the channel's last event.
+    pub(super) fn forget(&mut self, topic: &Topic) {
         if let Some(entry) = self.entries.remove(topic) {
             self.by_age.remove(&entry.age);
             self.bytes

@@ -8,12 +8,16 @@ use ipnet::IpNet;
 
 use super::error::{ConfigError, Problem, Why};
 use super::layers::Places;
-use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawServer};
-use super::{Auth, Config, Gateways, Limits, Server, rules};
+use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawRedis, RawServer};
+use super::{Auth, Config, Gateways, Limits, Redis, Server, rules};
 use crate::auth::{AuthSettings, KeySource};
+use crate::bus::redis::Servers;
 
 /// The longest wait that can be configured, a day: long enough for anybody, and far from any overflow.
 const LONGEST_S: u64 = 86_400;
+
+/// The longest lease of a node: ghosts of an hour are a mistake in any case.
+const LONGEST_LEASE_S: u64 = 3600;
 
 /// More shards than any machine has cores; a larger number is a slip.
 const MOST_SHARDS: u64 = 1024;
@@ -38,6 +42,7 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         gateways: Gateways {
             http_fallback: raw.gateways.http_fallback,
         },
+        redis: check.redis(&raw.redis),
     };
     check.development_secret(&config.apps, &config.server.host);
     ConfigError::unless_none(config, check.problems)
@@ -87,6 +92,33 @@ impl Check<'_> {
             trusted_proxies: self.ranges(&raw.trusted_proxies),
             shutdown_grace_s: self.seconds("server.shutdown_grace_s", raw.shutdown_grace_s),
             shards: self.shards(raw.shards),
+        }
+    }
+
+    fn redis(&mut self, raw: &RawRedis) -> Option<Redis> {
+        let prefix = raw.prefix.trim();
+        if prefix.is_empty() {
+            self.refuse("redis.prefix", Why::Empty);
+        } else if prefix.contains(['{', '}']) {
+            // They would decide which server of a cluster has the key.
+            let given = raw.prefix.clone();
+            self.refuse("redis.prefix", Why::HasBraces { given });
+        }
+        let node_lease_s = self.within("redis.node_lease_s", raw.node_lease_s, 2, LONGEST_LEASE_S);
+        if raw.url.trim().is_empty() {
+            return None;
+        }
+        match Servers::parse(&raw.url) {
+            Ok(servers) => Some(Redis {
+                servers,
+                prefix: prefix.to_owned(),
+                node_lease_s,
+            }),
+            Err(error) => {
+                let reason = error.to_string();
+                self.refuse("redis.url", Why::NotRedis { reason });
+                None
+            }
         }
     }
 

@@ -149,6 +149,10 @@ pub enum Why {
     NotAUrl { given: String },
     #[error("is \"{given}\", which is no webhook event; the nearest valid name is {nearest}")]
     NotAWebhookEvent { given: String, nearest: String },
+    #[error("cannot be used: {reason}")]
+    NotRedis { reason: String },
+    #[error("is \"{given}\"; it may not contain braces")]
+    HasBraces { given: String },
     #[error("cannot be sent as an HTTP header")]
     NotAHeader,
     #[error("is set by gema itself")]

@@ -19,6 +19,7 @@ use toml::Value;
 
 use crate::apps::App;
 use crate::auth::AuthSettings;
+use crate::bus::redis::Servers;
 pub use error::{ConfigError, Place, Problem, Why};
 use layers::{Layers, Places, Slot};
 use raw::Raw;
@@ -36,6 +37,8 @@ pub struct Config {
     pub auth: Auth,
     /// Doors besides the WebSocket.
     pub gateways: Gateways,
+    /// `[redis]`; none = one node.
+    pub redis: Option<Redis>,
 }
 
 /// `[server]`
@@ -112,6 +115,17 @@ pub struct Auth {
 pub struct Gateways {
     /// Whether pusher-js may come over plain HTTP.
     pub http_fallback: bool,
+}
+
+/// `[redis]`
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// Where it is.
+    pub servers: Servers,
+    /// What all keys and channels begin with; not empty.
+    pub prefix: String,
+    /// Seconds after which a node that does not renew its lease is taken for dead; 2 to 3600.
+    pub node_lease_s: u64,
 }
 
 /// Where to read a configuration from; the default is nowhere, which gives the embedded defaults.

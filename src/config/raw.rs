@@ -87,6 +87,7 @@ pub(super) struct Raw {
     pub(super) apps: Vec<RawApp>,
     pub(super) auth: RawAuth,
     pub(super) gateways: RawGateways,
+    pub(super) redis: RawRedis,
 }
 
 impl Table for Raw {
@@ -96,6 +97,7 @@ impl Table for Raw {
         ("apps", Kind::Tables(RawApp::KEYS)),
         ("auth", Kind::Table(RawAuth::KEYS)),
         ("gateways", Kind::Table(RawGateways::KEYS)),
+        ("redis", Kind::Table(RawRedis::KEYS)),
     ];
 }
 
@@ -213,6 +215,15 @@ table! {
     }
 }
 
+table! {
+    /// `[redis]`
+    RawRedis {
+        url: String,
+        prefix: String,
+        node_lease_s: u64,
+    }
+}
+
 impl Raw {
     /// The effective configuration as TOML. A secret that is set shows as `***`, so this may be printed and shared.
     pub(super) fn into_masked_toml(mut self) -> String {
@@ -226,6 +237,8 @@ impl Raw {
                 *secret = "***".to_owned();
             }
         }
+        let servers = self.redis.url.split(',').map(without_secrets);
+        self.redis.url = servers.collect::<Vec<_>>().join(",");
         for webhook in self.apps.iter_mut().flat_map(|app| &mut app.webhooks) {
             webhook.url = webhook.url.as_deref().map(without_secrets);
             for value in webhook.headers.values_mut() {

@@ -9,7 +9,7 @@ use super::layers::{Layers, Slot};
 use super::raw::Kind;
 
 /// The names that other servers and frameworks use, the strongest first.
-const ALIASES: [(Slot, &[&str]); 4] = [
+const ALIASES: [(Slot, &[&str]); 5] = [
     (
         Slot::App(0, "id"),
         &["PUSHER_APP_ID", "REVERB_APP_ID", "SOKETI_DEFAULT_APP_ID"],
@@ -27,6 +27,7 @@ const ALIASES: [(Slot, &[&str]); 4] = [
         ],
     ),
     (Slot::Section("auth", "jwt_secret"), &["JWT_SECRET"]),
+    (Slot::Section("redis", "url"), &["REDIS_URL"]),
 ];
 
 /// Lays the variables over what the documents say.

@@ -21,13 +21,12 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         warp::path!("ready")
             .and(get)
             .and(shared)
-            .map(|context: Arc<Context>| match context.draining() {
-                false => {
+            .map(|context: Arc<Context>| match context.readiness() {
+                Ok(()) => {
                     let body = serde_json::json!({ "status": "ready", "version": VERSION });
                     json(StatusCode::OK, &body)
                 }
-                true => {
-                    let reason = "draining: the server is shutting down";
+                Err(reason) => {
                     let body = serde_json::json!({ "success": false, "error": reason });
                     json(StatusCode::SERVICE_UNAVAILABLE, &body)
                 }

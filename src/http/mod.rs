@@ -44,6 +44,7 @@ pub use self::cors::Cors;
 use crate::apps::{App, Apps};
 use crate::auth::Authorizer;
 use crate::broker::Broker;
+use crate::bus::Bus;
 use crate::config::Limits;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
@@ -72,6 +73,8 @@ pub struct Context {
     pub rates: HashMap<u32, RateLimit>,
     /// `server.path_prefix`: signatures are taken with it and without.
     pub path_prefix: String,
+    /// The other nodes, if there are any.
+    pub bus: Option<Arc<Bus>>,
     /// Set on SIGTERM: not fit for new traffic.
     pub draining: AtomicBool,
 }
@@ -117,6 +120,17 @@ impl Context {
     /// Whether new traffic should go elsewhere.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server is fit for traffic.
+    ///
+    /// # Errors
+    /// Why it is not, in words for an operator.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.draining() {
+            return Err("draining: the server is shutting down".into());
+        }
+        self.bus.as_ref().map_or(Ok(()), |bus| bus.health())
     }
 }
 

@@ -1,84 +1,429 @@
-//! Who is in a presence channel: distinct users, each with the connections they hold. What a change means
-//! to the outside is said by the return values; telling it is the broker's.
+//! Who is in a presence channel: distinct users, each with the nodes they are on and the connections they hold here.
+//! What a change means to the outside is said by the return values; telling it is the broker's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gema_protocol::presence::Member;
 
-/// The members of one channel. Dropped when the last has left.
+use crate::bus::{NodeName, Presence};
+
+/// The members of one channel, as the subscribers on this node see them. Dropped when nobody is left in it.
 #[derive(Debug, Default)]
-pub struct Members(BTreeMap<Arc<str>, Seats>);
+pub struct Members {
+    users: BTreeMap<Arc<str>, User>,
+    /// Users who are on any node.
+    present: usize,
+}
 
 /// One user in one channel.
 #[derive(Debug)]
-struct Seats {
+struct User {
     /// What the first connection said; later ones change nothing while it lasts.
     user_info: Option<Arc<str>>,
-    connections: u32,
+    /// Where the user is. Nowhere: the user is not a member yet, or not any more.
+    nodes: Vec<NodeName>,
+    /// Connections on this node.
+    seats: u32,
+    /// The registry has had the user on this node.
+    confirmed: bool,
 }
 
 /// The channel has as many members as it may have.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("The channel has reached limits.presence_members ({max})")]
 pub struct ChannelFull {
-    max: usize,
+    /// The limit.
+    pub max: usize,
+}
+
+/// A change that subscribers are told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A user has come.
+    Added {
+        /// The user's id.
+        user_id: Arc<str>,
+        /// As JSON.
+        user_info: Option<Arc<str>>,
+    },
+    /// A user has gone.
+    Removed(Arc<str>),
 }
 
 impl Members {
-    /// Takes in a connection of a user: true when the user is new to the channel. A further connection of a
-    /// member always finds room; `max` counts distinct users.
+    /// Takes in a connection of a user where this node decides by itself: true when the user is new to the channel. A
+    /// further connection of a member always finds room; `max` counts distinct users.
     ///
     /// # Errors
     /// The channel is full, and nothing has changed.
-    pub fn join(&mut self, member: &Member, max: usize) -> Result<bool, ChannelFull> {
-        if let Some(seats) = self.0.get_mut(&member.user_id) {
-            seats.connections += 1;
-            return Ok(false);
-        }
-        if self.0.len() >= max {
+    pub fn join(
+        &mut self,
+        member: &Member,
+        here: NodeName,
+        max: usize,
+    ) -> Result<bool, ChannelFull> {
+        let is_member = self.is_member(&member.user_id);
+        if !is_member && self.present >= max {
             return Err(ChannelFull { max });
         }
-        let seats = Seats {
-            user_info: member.user_info.clone(),
-            connections: 1,
-        };
-        self.0.insert(member.user_id.clone(), seats);
-        Ok(true)
+        self.sit(member);
+        self.stand_in(&member.user_id, here);
+        Ok(!is_member)
     }
 
-    /// Takes out a connection of a user: true when it was the user's last.
-    pub fn leave(&mut self, user_id: &str) -> bool {
-        let Some(seats) = self.0.get_mut(user_id) else {
-            return false;
-        };
-        seats.connections -= 1;
-        let last = seats.connections == 0;
-        if last {
-            self.0.remove(user_id);
-        }
+    /// Takes out a connection of a user where this node decides by itself: true when the user has left the channel.
+    pub fn leave(&mut self, user_id: &str, here: NodeName) -> bool {
+        self.rise(user_id) && self.stand_out(user_id, here)
+    }
+
+    /// Counts a connection of a user: true when the registry has not said yet that the user is on this node.
+    pub fn seat(&mut self, member: &Member, here: NodeName) -> bool {
+        self.sit(member);
+        !self.is_here(&member.user_id, here)
+    }
+
+    /// Takes a connection back: true when it was the user's last on this node.
+    pub fn unseat(&mut self, user_id: &str) -> bool {
+        let last = self.rise(user_id);
+        self.forget_if_gone(user_id);
         last
     }
 
-    /// Every user once, by id, with their info as JSON.
-    pub fn roster(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.0
-            .iter()
-            .map(|(user_id, seats)| (&**user_id, seats.user_info.as_deref()))
+    /// Makes a user a member by this node's own decision: true when that is new.
+    pub fn admit(&mut self, user_id: &str, here: NodeName) -> bool {
+        let is_member = self.is_member(user_id);
+        self.stand_in(user_id, here);
+        !is_member
     }
 
-    /// The ids of the distinct users, sorted.
+    /// Takes this node away from a user by its own decision: true when the user has left the channel.
+    pub fn dismiss(&mut self, user_id: &str, here: NodeName) -> bool {
+        self.stand_out(user_id, here)
+    }
+
+    /// Takes what the registry says of a user.
+    pub fn set(&mut self, presence: Presence, here: NodeName) -> Option<Turn> {
+        let Presence {
+            user_id,
+            user_info,
+            nodes,
+        } = presence;
+        let was = self.is_member(&user_id);
+        let is = !nodes.is_empty();
+        if let Some(user) = self.users.get_mut(&user_id) {
+            user.confirmed |= nodes.contains(&here);
+            user.nodes = nodes;
+            if is {
+                user.user_info.clone_from(&user_info);
+            }
+        } else if is {
+            let user = User {
+                user_info: user_info.clone(),
+                confirmed: nodes.contains(&here),
+                nodes,
+                seats: 0,
+            };
+            self.users.insert(user_id.clone(), user);
+        }
+        self.forget_if_gone(&user_id);
+        match (was, is) {
+            (false, true) => {
+                self.present += 1;
+                Some(Turn::Added { user_id, user_info })
+            }
+            (true, false) => {
+                self.present -= 1;
+                Some(Turn::Removed(user_id))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes all that the registry says. With `settled` who is not in there is gone; without, who is known to be on
+    /// another node stays, since that node may not have said so yet.
+    pub fn load(
+        &mut self,
+        mut registry: HashMap<Arc<str>, Presence>,
+        here: NodeName,
+        settled: bool,
+    ) -> Vec<Turn> {
+        let gone = self.users.iter().filter(|(user_id, user)| {
+            let elsewhere = user.nodes.iter().any(|node| !node.same_node(here));
+            !registry.contains_key(*user_id) && (settled || !elsewhere)
+        });
+        let gone: Vec<_> = gone.map(|(user_id, _)| user_id.clone()).collect();
+        for user_id in gone {
+            let nowhere = Presence {
+                user_id: user_id.clone(),
+                user_info: None,
+                nodes: Vec::new(),
+            };
+            registry.insert(user_id, nowhere);
+        }
+        let changes = registry.into_values();
+        changes
+            .filter_map(|presence| self.set(presence, here))
+            .collect()
+    }
+
+    /// Goes by this node's own connections from now on, as far as this node is concerned.
+    pub fn cut_off(&mut self, here: NodeName) -> Vec<Turn> {
+        let mut changes = Vec::new();
+        for (user_id, user) in &self.users {
+            let mut nodes = user.nodes.clone();
+            nodes.retain(|node| !node.same_node(here));
+            if user.seats > 0 {
+                nodes.push(here);
+            }
+            if nodes != user.nodes {
+                changes.push(Presence {
+                    user_id: user_id.clone(),
+                    user_info: user.user_info.clone(),
+                    nodes,
+                });
+            }
+        }
+        let confirmed = |members: &Members, user_id: &str| {
+            let user = members.users.get(user_id);
+            user.is_some_and(|user| user.confirmed)
+        };
+        let mut turns = Vec::new();
+        for change in changes {
+            let (user_id, was) = (change.user_id.clone(), confirmed(self, &change.user_id));
+            turns.extend(self.set(change, here));
+            if let Some(user) = self.users.get_mut(&user_id) {
+                user.confirmed = was;
+            }
+        }
+        turns
+    }
+
+    /// Who has connections here: id, info, and whether the registry has yet to say so.
+    pub fn holding(&self, here: NodeName) -> Vec<(Arc<str>, Option<Arc<str>>, bool)> {
+        let seated = self.users.iter().filter(|(_, user)| user.seats > 0);
+        seated
+            .map(|(user_id, user)| {
+                let asked = !user.nodes.iter().any(|node| node.same_node(here));
+                (user_id.clone(), user.user_info.clone(), asked)
+            })
+            .collect()
+    }
+
+    /// Whether the registry, or in its absence this node, has the user here.
+    pub fn is_here(&self, user_id: &str, here: NodeName) -> bool {
+        let user = self.users.get(user_id);
+        user.is_some_and(|user| user.nodes.contains(&here))
+    }
+
+    /// Whether the registry has ever had the user on this node, since the user is here.
+    pub fn is_confirmed(&self, user_id: &str) -> bool {
+        self.users.get(user_id).is_some_and(|user| user.confirmed)
+    }
+
+    /// Every member once, by id, with their info as JSON.
+    pub fn roster(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.members()
+            .map(|(user_id, user)| (&**user_id, user.user_info.as_deref()))
+    }
+
+    /// The ids of the members, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.keys()
+        self.members().map(|(user_id, _)| user_id)
     }
 
     /// Distinct users.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.present
     }
 
-    /// Nobody is left.
+    /// Nobody is there, nor about to be.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.users.is_empty()
+    }
+
+    fn members(&self) -> impl Iterator<Item = (&Arc<str>, &User)> {
+        self.users.iter().filter(|(_, user)| !user.nodes.is_empty())
+    }
+
+    fn is_member(&self, user_id: &str) -> bool {
+        let user = self.users.get(user_id);
+        user.is_some_and(|user| !user.nodes.is_empty())
+    }
+
+    fn sit(&mut self, member: &Member) {
+        if let Some(user) = self.users.get_mut(&member.user_id) {
+            user.seats += 1;
+            return;
+        }
+        let user = User {
+            user_info: member.user_info.clone(),
+            nodes: Vec::new(),
+            seats: 1,
+            confirmed: false,
+        };
+        self.users.insert(member.user_id.clone(), user);
+    }
+
+    fn rise(&mut self, user_id: &str) -> bool {
+        let Some(user) = self.users.get_mut(user_id) else {
+            return false;
+        };
+        let before = user.seats;
+        user.seats = before.saturating_sub(1);
+        before == 1
+    }
+
+    fn stand_in(&mut self, user_id: &str, here: NodeName) {
+        if let Some(user) = self.users.get_mut(user_id)
+            && !user.nodes.contains(&here)
+        {
+            if user.nodes.is_empty() {
+                self.present += 1;
+            }
+            user.nodes.push(here);
+        }
+    }
+
+    fn stand_out(&mut self, user_id: &str, here: NodeName) -> bool {
+        let Some(user) = self.users.get_mut(user_id) else {
+            return false;
+        };
+        let was = !user.nodes.is_empty();
+        user.nodes.retain(|node| !node.same_node(here));
+        let gone = was && user.nodes.is_empty();
+        if gone {
+            self.present -= 1;
+        }
+        self.forget_if_gone(user_id);
+        gone
+    }
+
+    fn forget_if_gone(&mut self, user_id: &str) {
+        let gone = |user: &User| user.seats == 0 && user.nodes.is_empty();
+        if self.users.get(user_id).is_some_and(gone) {
+            self.users.remove(user_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: u64 = 1;
+
+    fn here() -> NodeName {
+        NodeName::first(HERE)
+    }
+
+    fn member(user_id: &str) -> Member {
+        Member {
+            user_id: user_id.into(),
+            user_info: None,
+        }
+    }
+
+    fn presence(user_id: &str, nodes: &[u64]) -> Presence {
+        Presence {
+            user_id: user_id.into(),
+            user_info: None,
+            nodes: nodes.iter().copied().map(NodeName::first).collect(),
+        }
+    }
+
+    fn registry(presences: &[(&str, &[u64])]) -> HashMap<Arc<str>, Presence> {
+        let each = presences.iter();
+        each.map(|(id, nodes)| ((*id).into(), presence(id, nodes)))
+            .collect()
+    }
+
+    fn added(user_id: &str) -> Turn {
+        Turn::Added {
+            user_id: user_id.into(),
+            user_info: None,
+        }
+    }
+
+    fn ids(members: &Members) -> Vec<&str> {
+        assert_eq!(members.ids().count(), members.len());
+        members.ids().map(|id| &**id).collect()
+    }
+
+    #[test]
+    fn a_user_with_two_connections_comes_once_and_goes_with_the_last() {
+        let mut members = Members::default();
+        assert_eq!(members.join(&member("a"), here(), 1), Ok(true));
+        assert_eq!(members.join(&member("a"), here(), 1), Ok(false));
+        assert_eq!(
+            members.join(&member("b"), here(), 1),
+            Err(ChannelFull { max: 1 })
+        );
+        assert!(!members.leave("a", here()) && members.leave("a", here()));
+        assert!(!members.leave("a", here()) && members.is_empty());
+    }
+
+    #[test]
+    fn a_user_is_a_member_when_the_registry_says_so_and_until_the_last_node_is_gone() {
+        let mut members = Members::default();
+        assert!(members.seat(&member("a"), here()));
+        assert!(ids(&members).is_empty() && !members.is_empty());
+        assert_eq!(
+            members.set(presence("a", &[HERE]), here()),
+            Some(added("a"))
+        );
+        assert!(!members.seat(&member("a"), here()));
+        assert_eq!(members.set(presence("a", &[HERE, 2]), here()), None);
+        assert!(!members.unseat("a") && members.unseat("a"));
+        assert_eq!(members.set(presence("a", &[2]), here()), None);
+        assert_eq!(ids(&members), ["a"]);
+        assert_eq!(
+            members.set(presence("a", &[]), here()),
+            Some(Turn::Removed("a".into()))
+        );
+        assert!(members.is_empty());
+    }
+
+    #[test]
+    fn cut_off_the_own_users_go_by_their_connections_and_others_stay() {
+        let mut members = Members::default();
+        members.load(
+            registry(&[("left", &[HERE]), ("both", &[HERE, 2]), ("other", &[2])]),
+            here(),
+            true,
+        );
+        members.seat(&member("asked"), here());
+        let turns = members.cut_off(here());
+        assert_eq!(turns, [added("asked"), Turn::Removed("left".into())]);
+        assert_eq!(ids(&members), ["asked", "both", "other"]);
+        assert!(!members.is_confirmed("asked"));
+    }
+
+    #[test]
+    fn what_is_read_before_all_are_back_takes_nobody_away_from_other_nodes() {
+        let mut members = Members::default();
+        members.load(registry(&[("own", &[HERE]), ("other", &[2])]), here(), true);
+        let early = members.load(registry(&[("new", &[3])]), here(), false);
+        assert_eq!(early.len(), 2);
+        assert_eq!(ids(&members), ["new", "other"]);
+        let late = members.load(registry(&[("new", &[3])]), here(), true);
+        assert_eq!(late, [Turn::Removed("other".into())]);
+    }
+
+    #[test]
+    fn what_this_node_holds_is_said_with_what_is_under_way() {
+        let mut members = Members::default();
+        members.load(
+            registry(&[("a", &[HERE]), ("elsewhere", &[2])]),
+            here(),
+            true,
+        );
+        members.seat(&member("a"), here());
+        members.seat(&member("b"), here());
+        let holding = members.holding(here().next());
+        assert_eq!(
+            holding,
+            [("a".into(), None, false), ("b".into(), None, true)]
+        );
     }
 }

@@ -32,7 +32,9 @@ use self::accept::Acceptor;
 use crate::apps::{App, Apps};
 use crate::auth::{AuthSetupError, Authorizer};
 use crate::broker::Broker;
-use crate::config::Config;
+use crate::bus::{self, Bus};
+use crate::cluster::Cluster;
+use crate::config::{self, Config};
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
@@ -44,6 +46,9 @@ use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
 
 /// After the grace period, how long the last farewells may take to arrive.
 const LAST_FAREWELLS: Duration = Duration::from_secs(2);
+
+/// How long Redis may take to let this node go.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// After that, how long the webhooks that are left may take.
 const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
@@ -130,7 +135,12 @@ pub async fn run(
     };
     let hub = Hub::start(&settings, node, &mut engine);
     let grace = Duration::from_secs(config.server.shutdown_grace_s);
-    let (context, mut empty, delivery) = context(&config, &hub)?;
+    let Parts {
+        context,
+        mut empty,
+        delivery,
+        cluster,
+    } = parts(&config, &hub, node)?;
 
     let (stop, stopped) = watch::channel(false);
     let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped);
@@ -156,6 +166,9 @@ pub async fn run(
     tokio::select! {
         emptied = timeout_at(deadline, emptied) => {
             accepting.abort();
+            if let Some(cluster) = cluster {
+                drop(timeout(LAST_WORDS, cluster.leave()).await);
+            }
             // The last connections' leaving is told as well.
             delivery.finish(LAST_WEBHOOKS).await;
             info!(emptied = emptied.is_ok(), "stopped");
@@ -171,15 +184,40 @@ fn engine_failed(ended: Result<(), tokio::task::JoinError>) -> ServerError {
     ServerError::Engine(problem)
 }
 
-fn context(
-    config: &Config,
-    hub: &Arc<Hub>,
-) -> Result<(Arc<Context>, mpsc::Receiver<()>, Delivery), ServerError> {
+/// What a server consists of, beside its listener.
+struct Parts {
+    context: Arc<Context>,
+    /// Says when the last connection has gone.
+    empty: mpsc::Receiver<()>,
+    delivery: Delivery,
+    /// With other nodes.
+    cluster: Option<Cluster>,
+}
+
+fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerError> {
     let limits = &config.limits;
     let apps = Arc::new(Apps::new(config.apps.clone()));
-    let (webhooks, delivery) = Webhooks::start(&apps, &webhooks::Settings::default())?;
-    let broker = Broker::start(hub.clone(), webhooks, &apps, limits.presence_members);
-    let users = Arc::new(Users::new(hub.clone(), &apps));
+    let (bus, inbox) = config
+        .redis
+        .as_ref()
+        .map(|redis| Bus::start(bus_settings(redis), node, &apps))
+        .unzip();
+    let (claims, lasted) = mpsc::unbounded_channel();
+    let claims = bus.is_some().then_some(&claims);
+    let (webhooks, delivery) = Webhooks::start(&apps, &webhooks::Settings::default(), claims)?;
+    let max_members = limits.presence_members;
+    let broker = Broker::start(
+        hub.clone(),
+        webhooks.clone(),
+        bus.clone(),
+        &apps,
+        max_members,
+    );
+    let users = Users::new(hub.clone(), bus.clone(), &apps);
+    let cluster = bus.clone().zip(inbox).map(|(bus, inbox)| {
+        let (broker, users) = (broker.clone(), users.clone());
+        Cluster::start(bus, inbox, broker, users, webhooks, lasted)
+    });
     let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
     let (admission, empty) = Admission::new(limits, apps.iter());
     let policies = apps.iter().map(|app| {
@@ -221,13 +259,27 @@ fn context(
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
         draining: false.into(),
+        bus,
         apps,
         broker,
         users,
         gateway,
         authorizer,
     };
-    Ok((Arc::new(context), empty, delivery))
+    Ok(Parts {
+        context: Arc::new(context),
+        empty,
+        delivery,
+        cluster,
+    })
+}
+
+fn bus_settings(redis: &config::Redis) -> bus::Settings {
+    bus::Settings {
+        servers: redis.servers.clone(),
+        prefix: redis.prefix.clone(),
+        lease: Duration::from_secs(redis.node_lease_s),
+    }
 }
 
 /// The app that `auth.app` names, unless it is disabled.

@@ -110,6 +110,11 @@ impl Grace {
         self.line.front().map(|(due, ..)| *due)
     }
 
+    /// Whether [`Grace::end`] has been called.
+    pub(super) fn is_ending(&self) -> bool {
+        self.length.is_zero()
+    }
+
     /// From now on nothing is held: [`Grace::release`] gives all there is, at once.
     pub(super) fn end(&mut self) {
         self.length = Duration::ZERO;

@@ -18,12 +18,14 @@ mod queue;
 mod sender;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
@@ -113,6 +115,18 @@ pub struct Webhooks {
     sources: HashMap<u32, Arc<Source>>,
 }
 
+/// An absence that has lasted here. With other nodes it is told only by who can claim it in Redis.
+///
+/// These are queued without a bound of their own: what is held is what Redis has decided, so none come while it is away,
+/// and while it is there they are claimed as fast as others come.
+#[derive(Debug)]
+pub struct Lasted {
+    /// The app's number.
+    pub app: u32,
+    /// What is to be told.
+    pub event: Event,
+}
+
 /// The tasks that deliver. Dropped, they end at once.
 pub struct Delivery {
     webhooks: Arc<Webhooks>,
@@ -120,7 +134,8 @@ pub struct Delivery {
 }
 
 impl Webhooks {
-    /// Starts the tasks that deliver, for the enabled apps that have webhooks.
+    /// Starts the tasks that deliver, for the enabled apps that have webhooks. With other nodes, absences that have lasted
+    /// go to `claims`.
     ///
     /// # Errors
     ///
@@ -128,6 +143,7 @@ impl Webhooks {
     pub fn start(
         apps: &Apps,
         settings: &Settings,
+        claims: Option<&UnboundedSender<Lasted>>,
     ) -> Result<(Arc<Webhooks>, Delivery), WebhookSetupError> {
         let mut sources = HashMap::new();
         let mut tasks = JoinSet::new();
@@ -138,7 +154,7 @@ impl Webhooks {
         if apps.peek().is_some() {
             let client = client(settings)?;
             for app in apps {
-                let source = Arc::new(Source::new(app, &client, settings));
+                let source = Arc::new(Source::new(app, &client, settings, claims));
                 for sender in &source.senders {
                     tasks.spawn(sender.clone().run());
                 }
@@ -158,6 +174,41 @@ impl Webhooks {
     pub fn emit(&self, app: u32, event: Event) {
         if let Some(source) = self.sources.get(&app) {
             source.take(event);
+        }
+    }
+
+    /// Tells of an event at once, whatever is held back. With other nodes, where the grace is held in Redis.
+    pub fn tell(&self, app: u32, event: &Event) {
+        if let Some(source) = self.sources.get(&app) {
+            source.tell(event);
+        }
+    }
+
+    /// Begins the grace of an absence that Redis knows this node to hold. It is told if it lasts, and if it can then be
+    /// claimed.
+    pub fn hold(&self, app: u32, event: &Event) {
+        if let Some(source) = self.sources.get(&app)
+            && source.relevant.contains(event.kind())
+            && let Some(absence) = Absence::begun_by(event)
+        {
+            let mut held_back = source.held_back();
+            source.hold(&mut held_back, absence, Instant::now());
+        }
+    }
+
+    /// An absence has ended by a return on any node: if it was held here, it is forgotten.
+    pub fn forget(&self, app: u32, event: &Event) {
+        if let Some(source) = self.sources.get(&app)
+            && let Some(absence) = Absence::ended_by(event)
+        {
+            source.held_back().grace.cancel(&absence);
+        }
+    }
+
+    /// Absences are not told from here any more: other nodes, which go on, find them in Redis.
+    pub fn leave_to_others(&self) {
+        for source in self.sources.values() {
+            source.others_inherit.store(true, Ordering::Relaxed);
         }
     }
 
@@ -210,6 +261,12 @@ fn client(settings: &Settings) -> Result<Client, reqwest::Error> {
 
 /// One app: what its receivers have in common.
 struct Source {
+    /// The app's number.
+    app: u32,
+    /// With other nodes: where absences go that have lasted.
+    claims: Option<UnboundedSender<Lasted>>,
+    /// The server ends, and absences are left to the other nodes.
+    others_inherit: AtomicBool,
     /// Events that have to be looked at, which are more than those somebody wants: a return ends an absence.
     relevant: WebhookEvents,
     held_back: Mutex<HeldBack>,
@@ -225,9 +282,17 @@ struct HeldBack {
 }
 
 impl Source {
-    fn new(app: &Arc<App>, client: &Client, settings: &Settings) -> Source {
+    fn new(
+        app: &Arc<App>,
+        client: &Client,
+        settings: &Settings,
+        claims: Option<&UnboundedSender<Lasted>>,
+    ) -> Source {
         let wanted = app.webhooks.iter().map(|webhook| webhook.events);
         Source {
+            app: app.index,
+            claims: claims.cloned(),
+            others_inherit: AtomicBool::new(false),
             relevant: with_opposites(wanted.fold(WebhookEvents::default(), WebhookEvents::union)),
             held_back: Mutex::new(HeldBack {
                 grace: Grace::new(settings.grace),
@@ -245,15 +310,7 @@ impl Source {
         }
         let now = Instant::now();
         if let Some(absence) = Absence::begun_by(&event) {
-            let mut held_back = self.held_back();
-            let was_empty = held_back.grace.next_due().is_none();
-            held_back.grace.hold(absence, now);
-            // Usually nothing has lasted yet that the task has not told; there is something without room or grace.
-            self.tell_some(&mut held_back.grace, now);
-            drop(held_back);
-            if was_empty {
-                self.wake.notify_one();
-            }
+            self.hold(&mut self.held_back(), absence, now);
         } else if let Some(absence) = Absence::ended_by(&event) {
             // Told under the lock, or an absence that is told at this moment could come after the return.
             let mut held_back = self.held_back();
@@ -269,6 +326,16 @@ impl Source {
         }
     }
 
+    fn hold(&self, held_back: &mut HeldBack, absence: Absence, now: Instant) {
+        let was_empty = held_back.grace.next_due().is_none();
+        held_back.grace.hold(absence, now);
+        // Usually nothing has lasted yet that the task has not told; there is something without room or grace.
+        self.tell_some(&mut held_back.grace, now);
+        if was_empty {
+            self.wake.notify_one();
+        }
+    }
+
     /// Queues the event for every receiver that wants it.
     fn tell(&self, event: &Event) {
         let mut json = None;
@@ -280,9 +347,19 @@ impl Source {
 
     /// Tells of absences that have lasted, of [`AT_ONCE`] at most.
     fn tell_some(&self, grace: &mut Grace, now: Instant) {
+        let is_ending = grace.is_ending();
         let lasted = std::iter::from_fn(|| grace.release(now));
         for absence in lasted.take(AT_ONCE) {
-            self.tell(&absence.into_event());
+            match &self.claims {
+                None => self.tell(&absence.into_event()),
+                // The others, who live on, inherit what they find.
+                Some(_) if self.others_inherit.load(Ordering::Relaxed) => {}
+                Some(_) if is_ending => self.tell(&absence.into_event()),
+                Some(claims) => {
+                    let (app, event) = (self.app, absence.into_event());
+                    drop(claims.send(Lasted { app, event }));
+                }
+            }
         }
     }
 

@@ -1,0 +1,247 @@
+//! Keeping what this node knows of its channels true, with other nodes: news is applied, a channel is read when it is new
+//! here, when news is missing, when Redis is back, and now and then; while Redis is away this node goes by itself.
+
+use std::sync::Arc;
+
+use gema_protocol::envelope::Envelope;
+use gema_protocol::frame::Frame;
+use std::sync::atomic::Ordering;
+
+use super::{Broker, STRIPES, Stripe};
+use crate::bus::redis::LinkId;
+use crate::bus::{Bus, BusError, Holding, News, NodeName, Place, Snapshot, Step};
+use crate::clock;
+use crate::hub::Topic;
+use crate::presence::Turn;
+
+impl Broker {
+    /// Takes what another node has said about a channel.
+    pub async fn hear(self: &Arc<Self>, topic: &Topic, news: News) {
+        let Some(bus) = &self.bus else { return };
+        let mut stripe = self.lock(topic).await;
+        let Some(shared) = stripe.shared.get_mut(topic) else {
+            return;
+        };
+        let step = shared.replica.take(&news);
+        let total = shared.replica.total();
+        shared.changed.notify_waiters();
+        match news {
+            News::Event(event) => self.deliver(bus, &mut stripe, topic, &event).await,
+            News::Cached { version, event } => {
+                if version > shared.cached {
+                    shared.cached = version;
+                    stripe.cache.put(topic, &event.frame, clock::now_ms());
+                }
+                self.deliver(bus, &mut stripe, topic, &event).await;
+            }
+            News::Member { member, .. } if step != Step::Old => {
+                let members = stripe.members.entry(topic.clone()).or_default();
+                let turn = members.set(member, bus.name());
+                self.tell_turns(topic, turn).await;
+            }
+            News::Count { .. } if step != Step::Old => {
+                self.total_changed(&mut stripe, topic, total).await;
+            }
+            News::Member { .. } | News::Count { .. } | News::Terminate => {}
+        }
+        if step == Step::Gap {
+            self.read(bus, &mut stripe, topic);
+        }
+    }
+
+    /// A link to Redis is there anew: its channels are listened to and read.
+    pub async fn come_back(self: &Arc<Self>, link: LinkId) {
+        let Some(bus) = &self.bus else { return };
+        for stripe in &self.stripes {
+            let mut stripe = stripe.lock().await;
+            for topic in topics_of(bus, &stripe, link) {
+                bus.listen(&Place::Channel(topic.clone()));
+                self.read(bus, &mut stripe, &topic);
+            }
+        }
+    }
+
+    /// A link to Redis is gone: its channels go by what this node knows.
+    pub async fn cut_off(&self, link: LinkId) {
+        let Some(bus) = &self.bus else { return };
+        let here = bus.name();
+        for stripe in &self.stripes {
+            let mut stripe = stripe.lock().await;
+            for topic in topics_of(bus, &stripe, link) {
+                let members = stripe.members.get_mut(&topic);
+                let turns = members.map_or_else(Vec::new, |members| members.cut_off(here));
+                self.tell_turns(&topic, turns).await;
+                let Some(shared) = stripe.shared.get_mut(&topic) else {
+                    continue;
+                };
+                let count = if self.counts(&topic) {
+                    shared.subscriptions
+                } else {
+                    0
+                };
+                shared.replica.cut_off(here, count);
+                shared.changed.notify_waiters();
+            }
+        }
+    }
+
+    /// Reads every channel that this node listens to and says what it holds there; a part of them, `part` counting on
+    /// from call to call. After as many calls as [`Broker::PARTS`] all have had their turn.
+    pub async fn assert_part(self: &Arc<Self>, part: usize) {
+        let Some(bus) = &self.bus else { return };
+        let mut stripe = self.stripes[part % STRIPES].lock().await;
+        let topics: Vec<_> = stripe.shared.keys().cloned().collect();
+        for topic in topics {
+            self.read(bus, &mut stripe, &topic);
+        }
+    }
+
+    /// How many parts there are.
+    pub const PARTS: usize = STRIPES;
+
+    /// Takes a dead node out of a channel, as its heir.
+    ///
+    /// # Errors
+    /// Redis is away; the channel is to be tried again.
+    pub async fn bury(&self, topic: &Topic, node: NodeName) -> Result<(), BusError> {
+        let Some(bus) = &self.bus else { return Ok(()) };
+        let place = Place::Channel(topic.clone());
+        let snapshot = bus.drop_node(&place, node, self.interest(topic)).await?;
+        let _order = self.lock(topic).await;
+        self.report_sync(topic, &snapshot, false, |_| true);
+        Ok(())
+    }
+
+    /// Reads a channel, unless that is under way, and says what this node holds there.
+    pub(super) fn read(self: &Arc<Self>, bus: &Arc<Bus>, stripe: &mut Stripe, topic: &Topic) {
+        let Some(shared) = stripe.shared.get_mut(topic) else {
+            return;
+        };
+        if !bus.is_up(&shared.place) {
+            return;
+        }
+        let Some(number) = shared.replica.begin(bus.is_settled(&shared.place)) else {
+            return;
+        };
+        let members = stripe.members.get(topic);
+        let holding = Holding {
+            count: shared.subscriptions,
+            seats: members.map_or_else(Vec::new, |members| members.holding(bus.name())),
+        };
+        let answer = bus.sync(&shared.place, &holding, self.interest(topic));
+        let (broker, topic) = (self.clone(), topic.clone());
+        tokio::spawn(async move {
+            let answer = answer.await;
+            broker.loaded(&topic, number, answer).await;
+        });
+    }
+
+    async fn loaded(
+        self: &Arc<Self>,
+        topic: &Topic,
+        number: u32,
+        answer: Result<Snapshot, BusError>,
+    ) {
+        let Some(bus) = &self.bus else { return };
+        let mut stripe = self.lock(topic).await;
+        let here = bus.name();
+        let Some(shared) = stripe.shared.get_mut(topic) else {
+            return;
+        };
+        let Ok(snapshot) = answer else {
+            shared.replica.fail(number);
+            shared.changed.notify_waiters();
+            return;
+        };
+        let was_confirmed = std::mem::replace(&mut shared.is_confirmed, true);
+        let before = shared.replica.total();
+        let loaded = shared.replica.load(number, &snapshot);
+        let total = shared.replica.total();
+        shared.changed.notify_waiters();
+        let members = stripe.members.get(topic);
+        self.report_sync(topic, &snapshot, was_confirmed, |user_id| {
+            members.is_none_or(|members| !members.is_confirmed(user_id))
+        });
+        bus.suspect(&Place::Channel(topic.clone()), &snapshot);
+        let Some(loaded) = loaded else {
+            return;
+        };
+        if topic.channel.kind().is_presence() {
+            let members = stripe.members.entry(topic.clone()).or_default();
+            let turns = members.load(loaded.members, here, loaded.settled);
+            let (gone, come): (Vec<_>, Vec<_>) = turns
+                .into_iter()
+                .partition(|turn| matches!(turn, Turn::Removed(_)));
+            self.tell_turns(topic, gone.into_iter().chain(come)).await;
+        }
+        if before != total {
+            self.total_changed(&mut stripe, topic, total).await;
+        }
+        if topic.channel.kind().cache {
+            let event = snapshot.cached;
+            self.catch_up(bus, &mut stripe, topic, event, loaded.first)
+                .await;
+        }
+        if loaded.again {
+            self.read(bus, &mut stripe, topic);
+        }
+    }
+
+    /// Brings the last event of a cache channel here and in Redis to the newer of both.
+    async fn catch_up(
+        &self,
+        bus: &Bus,
+        stripe: &mut Stripe,
+        topic: &Topic,
+        cached: Option<(u64, bytes::Bytes)>,
+        first: bool,
+    ) {
+        let Some(shared) = stripe.shared.get_mut(topic) else {
+            return;
+        };
+        let envelope =
+            cached.and_then(|(version, bytes)| Some((version, Envelope::decode(&bytes).ok()?)));
+        match envelope {
+            Some((version, event)) if version > shared.cached => {
+                shared.cached = version;
+                stripe.cache.put(topic, &event.frame, clock::now_ms());
+                // Whoever was here while Redis was away has missed it. What was restored is nothing new.
+                if event.run > 0 {
+                    self.deliver(bus, stripe, topic, &event).await;
+                }
+            }
+            Some(_) => {}
+            None if first => {
+                if let Some((frame, left_ms)) = stripe.cache.get(topic, clock::now_ms()) {
+                    let (frame, left): (Frame, _) = (frame.clone(), left_ms);
+                    bus.restore(topic, &frame, std::time::Duration::from_millis(left));
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Hands an event of another node to the subscribers here, once.
+    async fn deliver(&self, bus: &Bus, stripe: &mut Stripe, topic: &Topic, event: &Envelope) {
+        if bus.is_own(event) {
+            return;
+        }
+        let Some(shared) = stripe.shared.get_mut(topic) else {
+            return;
+        };
+        if let Some(missing) = shared.heard.note(event) {
+            if missing > 0 {
+                bus.counters
+                    .gaps
+                    .fetch_add(u64::from(missing), Ordering::Relaxed);
+            }
+            self.hub.publish(topic, &event.frame, event.except).await;
+        }
+    }
+}
+
+fn topics_of(bus: &Bus, stripe: &Stripe, link: LinkId) -> Vec<Topic> {
+    let shared = stripe.shared.iter();
+    let of_link = shared.filter(|(_, shared)| bus.link_of(&shared.place) == Some(link));
+    of_link.map(|(topic, _)| topic.clone()).collect()
+}

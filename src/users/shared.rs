@@ -1,0 +1,268 @@
+//! Users with other nodes: where a user has signed in is kept in Redis as the subscriptions of a channel are, and every
+//! node that has the user, or somebody who watches the user, listens to the changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Known, User, Users};
+use crate::bus::redis::LinkId;
+use crate::bus::{
+    Bus, BusError, Holding, Interest, Move, News, NodeName, Place, Replica, Snapshot, Step,
+};
+use crate::clock;
+
+/// How long somebody who watches waits for Redis before the state known here is told.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// For how long a user is listened to after nobody here is the user or watches the user.
+const LINGER_MS: u64 = 5000;
+
+/// Every change of a user's sign-ins is news, and no webhook tells of it.
+const INTEREST: Interest = Interest {
+    hold: false,
+    tell: true,
+};
+
+/// What is known of a user on the other nodes.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    replica: Replica,
+    idle_since_ms: Option<u64>,
+}
+
+impl Users {
+    /// A user's connections on this node have changed: Redis is told, or, while it is away, who watches.
+    pub(super) async fn moved_shared(
+        self: &Arc<Self>,
+        bus: &Arc<Bus>,
+        users: &mut Known,
+        app: u32,
+        user_id: &Arc<str>,
+    ) {
+        drop(self.learn(bus, users, app, user_id));
+        let place = place(app, user_id);
+        let Some(user) = users.get_mut(user_id) else {
+            return;
+        };
+        let count = user.connections.len() as u32;
+        if bus.is_up(&place) {
+            // The answer is the news that comes to all.
+            drop(tokio::spawn(bus.change(
+                &place,
+                count,
+                Move::None,
+                INTEREST,
+            )));
+        } else if let Some(elsewhere) = &mut user.elsewhere {
+            elsewhere.replica.set_count(bus.name(), count);
+            let is_online = elsewhere.replica.total() > 0;
+            self.tell_if_changed(user, user_id, is_online).await;
+        }
+    }
+
+    /// Listens to a user from now on; gives the first reading of where the user is, if it is still to come.
+    pub(super) fn learn(
+        self: &Arc<Self>,
+        bus: &Arc<Bus>,
+        users: &mut Known,
+        app: u32,
+        user_id: &Arc<str>,
+    ) -> Option<JoinHandle<()>> {
+        let user = users.get_mut(user_id)?;
+        if user.elsewhere.is_none() {
+            bus.listen(&place(app, user_id));
+        }
+        let elsewhere = user.elsewhere.get_or_insert_default();
+        elsewhere.idle_since_ms = None;
+        if elsewhere.replica.is_loaded() {
+            return None;
+        }
+        self.read(bus, user, app, user_id)
+    }
+
+    /// Takes what another node has said about a user.
+    pub async fn hear(self: &Arc<Self>, app: u32, user_id: &Arc<str>, news: News) {
+        if news == News::Terminate {
+            return self.close_here(app, user_id).await;
+        }
+        let (Some(bus), Some(of_app)) = (&self.bus, self.apps.get(&app)) else {
+            return;
+        };
+        let mut users = of_app.users.lock().await;
+        let Some(user) = users.get_mut(user_id) else {
+            return;
+        };
+        let Some(elsewhere) = &mut user.elsewhere else {
+            return;
+        };
+        let step = elsewhere.replica.take(&news);
+        if step == Step::Old {
+            return;
+        }
+        let is_online = elsewhere.replica.total() > 0;
+        self.tell_if_changed(user, user_id, is_online).await;
+        if step == Step::Gap {
+            drop(self.read(bus, user, app, user_id));
+        }
+    }
+
+    /// A link to Redis is there anew.
+    pub async fn come_back(self: &Arc<Self>, link: LinkId) {
+        self.for_each(Some(link), true).await;
+    }
+
+    /// Reads every user that this node listens to, and says where they are here.
+    pub async fn assert_all(self: &Arc<Self>) {
+        self.for_each(None, false).await;
+    }
+
+    /// A link to Redis is gone: its users are where this node knows them.
+    pub async fn cut_off(&self, link: LinkId) {
+        let Some(bus) = &self.bus else { return };
+        for (app, of_app) in &self.apps {
+            let mut users = of_app.users.lock().await;
+            for (user_id, user) in &mut *users {
+                let Some(elsewhere) = &mut user.elsewhere else {
+                    continue;
+                };
+                if bus.link_of(&place(*app, user_id)) == Some(link) {
+                    let count = user.connections.len() as u32;
+                    elsewhere.replica.cut_off(bus.name(), count);
+                    let is_online = elsewhere.replica.total() > 0;
+                    self.tell_if_changed(user, user_id, is_online).await;
+                }
+            }
+        }
+    }
+
+    /// Takes a dead node out of a user's places.
+    ///
+    /// # Errors
+    /// Redis is away; the user is to be tried again.
+    pub async fn bury(&self, app: u32, user_id: &Arc<str>, node: NodeName) -> Result<(), BusError> {
+        if let Some(bus) = &self.bus {
+            bus.drop_node(&place(app, user_id), node, INTEREST).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends listening to users whom nobody here is or watches any more.
+    pub async fn stop_listening(&self) {
+        let Some(bus) = &self.bus else { return };
+        let now_ms = clock::now_ms();
+        for (app, of_app) in &self.apps {
+            let mut users = of_app.users.lock().await;
+            users.retain(|user_id, user| {
+                let Some(elsewhere) = &user.elsewhere else {
+                    return true;
+                };
+                let is_over = elsewhere
+                    .idle_since_ms
+                    .is_some_and(|since| now_ms >= since + LINGER_MS);
+                if is_over {
+                    bus.unlisten(&place(*app, user_id));
+                }
+                !is_over
+            });
+        }
+    }
+
+    async fn for_each(self: &Arc<Self>, link: Option<LinkId>, listen: bool) {
+        let Some(bus) = &self.bus else { return };
+        for (app, of_app) in &self.apps {
+            let mut users = of_app.users.lock().await;
+            for (user_id, user) in &mut *users {
+                let place = place(*app, user_id);
+                let is_meant = link.is_none() || bus.link_of(&place) == link;
+                if user.elsewhere.is_some() && is_meant {
+                    if listen {
+                        bus.listen(&place);
+                    }
+                    drop(self.read(bus, user, *app, user_id));
+                }
+            }
+        }
+    }
+
+    fn read(
+        self: &Arc<Self>,
+        bus: &Arc<Bus>,
+        user: &mut User,
+        app: u32,
+        user_id: &Arc<str>,
+    ) -> Option<JoinHandle<()>> {
+        let place = place(app, user_id);
+        if !bus.is_up(&place) {
+            return None;
+        }
+        let elsewhere = user.elsewhere.as_mut()?;
+        let number = elsewhere.replica.begin(bus.is_settled(&place))?;
+        let holding = Holding {
+            count: user.connections.len() as u32,
+            seats: Vec::new(),
+        };
+        let answer = bus.sync(&place, &holding, INTEREST);
+        let (users, user_id) = (self.clone(), user_id.clone());
+        Some(tokio::spawn(async move {
+            let answer = answer.await;
+            users.loaded(app, &user_id, number, answer).await;
+        }))
+    }
+
+    async fn loaded(
+        self: &Arc<Self>,
+        app: u32,
+        user_id: &Arc<str>,
+        number: u32,
+        answer: Result<Snapshot, BusError>,
+    ) {
+        let (Some(bus), Some(of_app)) = (&self.bus, self.apps.get(&app)) else {
+            return;
+        };
+        let mut users = of_app.users.lock().await;
+        let Some(user) = users.get_mut(user_id) else {
+            return;
+        };
+        let Some(elsewhere) = &mut user.elsewhere else {
+            return;
+        };
+        let Ok(snapshot) = answer else {
+            elsewhere.replica.fail(number);
+            return;
+        };
+        bus.suspect(&place(app, user_id), &snapshot);
+        let Some(loaded) = elsewhere.replica.load(number, &snapshot) else {
+            return;
+        };
+        let is_online = elsewhere.replica.total() > 0;
+        self.tell_if_changed(user, user_id, is_online).await;
+        if loaded.again {
+            drop(self.read(bus, user, app, user_id));
+        }
+    }
+}
+
+/// Waits for readings, within the patience of one who watches.
+pub(super) async fn await_all(readings: Vec<JoinHandle<()>>) {
+    let deadline = Instant::now() + PATIENCE;
+    for reading in readings {
+        drop(timeout_at(deadline, reading).await);
+    }
+}
+
+/// Nobody here is the user or watches the user any more.
+pub(super) fn begin_idling(user: &mut User) {
+    if let Some(elsewhere) = &mut user.elsewhere {
+        elsewhere.idle_since_ms = Some(clock::now_ms());
+    }
+}
+
+fn place(app: u32, user_id: &Arc<str>) -> Place {
+    Place::User {
+        app,
+        id: user_id.clone(),
+    }
+}
