@@ -7,6 +7,7 @@
 //!
 //! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.
 //! * [`broker`]: what happens in channels, for all doors alike.
+//! * [`bus`]: between nodes.
 //! * [`presence`]: who is in a channel. [`users`]: who has signed in.
 //! * [`gateway`]: doors to the hub: the Pusher WebSocket, and the same over plain HTTP.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
@@ -23,6 +24,7 @@
 pub mod apps;
 pub mod auth;
 pub mod broker;
+pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;
