@@ -5,21 +5,11 @@ use serde_json::{Value, json};
 use crate::support::client::data;
 use crate::support::{Client, Server};
 
-/// Signs in with the default app's signature; gives the answer, whatever it is.
-async fn signin(client: &mut Client, user_data: Value) -> Value {
-    let user_data = user_data.to_string();
-    let socket = &client.socket_id;
-    let auth = gema_protocol::auth::sign_user("app-key", "app-secret", socket, &user_data);
-    let data = json!({ "auth": auth, "user_data": user_data });
-    client
-        .send(json!({ "event": "pusher:signin", "data": data }))
-        .await;
-    client.next().await
-}
-
 async fn signed_in(server: &Server, id: &str, watchlist: &[&str]) -> Client {
     let mut client = server.client().await;
-    let answer = signin(&mut client, json!({ "id": id, "watchlist": watchlist })).await;
+    let answer = client
+        .sign_in(&json!({ "id": id, "watchlist": watchlist }))
+        .await;
     assert_eq!(answer["event"], "pusher:signin_success", "{answer}");
     client
 }
@@ -121,7 +111,9 @@ async fn a_longer_watchlist_is_cut_with_4302_and_the_sign_in_stands() {
     let server = Server::start().await;
     let mut client = server.client().await;
     let ids: Vec<String> = (100..201).map(|id| id.to_string()).collect();
-    let answer = signin(&mut client, json!({ "id": "7", "watchlist": ids })).await;
+    let answer = client
+        .sign_in(&json!({ "id": "7", "watchlist": ids }))
+        .await;
     assert_eq!(answer["event"], "pusher:signin_success");
     let offline = watched(&mut client).await;
     assert_eq!(offline[0]["user_ids"].as_array().unwrap().len(), 100);
@@ -147,9 +139,11 @@ async fn one_connection_is_one_users_who_may_sign_in_again() {
     let server = Server::start().await;
     let mut client = signed_in(&server, "7", &["8"]).await;
     watched(&mut client).await;
-    let error = signin(&mut client, json!({ "id": "9" })).await;
+    let error = client.sign_in(&json!({ "id": "9" })).await;
     assert_eq!(error["event"], "pusher:error");
-    let again = signin(&mut client, json!({ "id": "7", "watchlist": ["9"] })).await;
+    let again = client
+        .sign_in(&json!({ "id": "7", "watchlist": ["9"] }))
+        .await;
     assert_eq!(again["event"], "pusher:signin_success");
     watched(&mut client).await;
     // The new list counts, and the old one no longer does.
