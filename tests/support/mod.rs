@@ -5,6 +5,7 @@ pub mod child;
 pub mod client;
 pub mod http;
 pub mod node;
+pub mod outage;
 pub mod page;
 pub mod port;
 pub mod receiver;

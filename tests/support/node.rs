@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -15,9 +16,16 @@ use super::{DEADLINE, Server, until};
 /// How long the others wait for a dead node's next sign of life, in seconds.
 pub const LEASE_S: u64 = 2;
 
+pub const LEASE: Duration = Duration::from_secs(LEASE_S);
+
 /// The settings of a node whose Redis is at `url`, and what the test adds.
 pub fn settings(url: &str, toml: &str) -> String {
-    format!("[redis]\nurl = '{url}'\nnode_lease_s = {LEASE_S}\n{toml}")
+    settings_with_lease(LEASE_S, url, toml)
+}
+
+/// The same with another lease, in seconds.
+pub fn settings_with_lease(lease_s: u64, url: &str, toml: &str) -> String {
+    format!("[redis]\nurl = '{url}'\nnode_lease_s = {lease_s}\n{toml}")
 }
 
 /// The default app with what the test adds to it: switches, webhooks.
@@ -41,7 +49,8 @@ pub async fn cluster<const N: usize>(redis: &Redis, toml: &str) -> [Server; N] {
     nodes.try_into().ok().expect("as many as were asked for")
 }
 
-async fn until_ready(node: &Api) {
+/// Waits until a node is fit for traffic, which it is not without its Redis.
+pub async fn until_ready(node: &Api) {
     until("the node is ready", async || {
         node.ready().await.status == 200
     })

@@ -47,6 +47,10 @@ impl Relay {
         self.address
     }
 
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
     /// Cuts: both ends see their connections end, and new ones are refused.
     pub fn stop(&self) {
         self.state.send_replace(State::Stopped);
