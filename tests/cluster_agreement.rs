@@ -156,6 +156,21 @@ async fn a_user_on_two_nodes_is_one_member_who_leaves_with_the_last_connection()
 }
 
 #[tokio::test]
+async fn the_first_connections_info_stays_on_all_nodes() {
+    let redis = Redis::start().await;
+    let nodes: [Server; 3] = cluster(&redis, "").await;
+    let mut clients = Vec::new();
+    for (node, name) in nodes.iter().zip(["old", "new", "newer"]) {
+        let mut client = node.client().await;
+        let member = json!({ "user_id": "1", "user_info": { "name": name } });
+        let answer = client.subscribe_signed(ROOM, Some(&member)).await;
+        let hash = &data(&answer)["presence"]["hash"];
+        assert_eq!(*hash, json!({ "1": { "name": "old" } }));
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
 async fn client_events_reach_the_members_of_other_nodes_and_not_their_sender() {
     let redis = Redis::start().await;
     let nodes: [Server; 3] = cluster(&redis, "").await;

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::http::Api;
 use crate::support::node::{LEASE, Node, app, member_of_cluster, settings};
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
 use crate::support::view::{View, users};
-use crate::support::{DEADLINE, Server};
+use crate::support::{DEADLINE, Server, until};
 
 const ROOM: &str = "presence-room.1";
 
@@ -28,7 +29,7 @@ fn telling(receiver: &Receiver) -> String {
     app(&format!("[[apps.webhooks]]\nurl = '{url}'"))
 }
 
-async fn join_all(node: &crate::support::http::Api, ids: &[&str]) -> Vec<View> {
+async fn join_all(node: &Api, ids: &[&str]) -> Vec<View> {
     let mut views = Vec::new();
     for id in ids {
         views.push(View::join(node, ROOM, id).await);
@@ -198,4 +199,26 @@ async fn the_members_of_a_node_that_ends_move_without_leaving_a_ghost() {
         .collect();
     assert_eq!(absences, [&removed("goes")]);
     assert_eq!(watcher.removals("goes"), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_died_while_redis_was_away_leaves_no_ghost() {
+    let mut redis = Redis::start().await;
+    let staying = member_of_cluster(&redis.url(), "").await;
+    let mut dying = Node::start(&settings(&redis.url(), "")).await;
+    let mut watcher = View::join(&staying, ROOM, "w").await;
+    let _theirs = join_all(&dying, &["p1", "p2"]).await;
+    let all = users(["w", "p1", "p2"]);
+    watcher.agrees(&all, Instant::now() + DEADLINE).await;
+    redis.kill();
+    until("it is cut off", async || {
+        staying.ready().await.status == 503
+    })
+    .await;
+    dying.kill();
+    redis.start_again().await;
+    let deadline = Instant::now() + AGREED;
+    watcher.agrees(&users(["w"]), deadline).await;
+    staying.agrees(ROOM, &users(["w"]), deadline).await;
+    assert_eq!((watcher.removals("p1"), watcher.removals("p2")), (1, 1));
 }

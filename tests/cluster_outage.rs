@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::time::sleep_until;
 
+use crate::support::client::{signed_in, watched};
 use crate::support::node::{
     LEASE, cluster, member_of_cluster, settings, settings_with_lease, until_ready,
 };
@@ -167,6 +169,38 @@ async fn a_cache_channel_published_to_without_redis_replays_on_all_nodes_after_i
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn who_has_signed_in_is_known_again_after_redis_was_emptied() {
+    let mut redis = Redis::start().await;
+    let nodes: [Server; 2] = cluster(&redis, "").await;
+    let mut seven = signed_in(&nodes[0], "7", &[]).await;
+    let mut watcher = signed_in(&nodes[1], "8", &["7"]).await;
+    let online = json!([{ "name": "online", "user_ids": ["7"] }]);
+    assert_eq!(watched(&mut watcher).await, online);
+    redis.kill();
+    for node in &nodes {
+        until("it is cut off", async || node.ready().await.status == 503).await;
+    }
+    redis.start_again().await;
+    let deadline = Instant::now() + AGREED;
+    by(
+        deadline,
+        "who comes now sees that 7 is online",
+        async || {
+            let mut late = signed_in(&nodes[1], "9", &["7"]).await;
+            watched(&mut late).await == online
+        },
+    )
+    .await;
+    // Nobody said that 7 was away, and 7 can still be sent away from the other node.
+    watcher.nothing_before_pong().await;
+    let path = "/apps/app-id/users/7/terminate_connections";
+    assert_eq!(nodes[1].post(path, "{}").await.json(), json!({}));
+    assert_eq!(seven.close_code().await, Some(4009));
+    let offline = json!([{ "name": "offline", "user_ids": ["7"] }]);
+    assert_eq!(watched(&mut watcher).await, offline);
 }
 
 #[tokio::test]

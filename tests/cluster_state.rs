@@ -1,25 +1,12 @@
 //! What a cluster remembers is the same on every node: last events of cache channels, who has signed in, who watches
 //! whom.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::client::data;
+use crate::support::client::{signed_in, watched};
 use crate::support::node::cluster;
 use crate::support::redis::Redis;
-use crate::support::{Client, Server, until};
-
-async fn signed_in(server: &Server, id: &str, watchlist: &[&str]) -> Client {
-    let mut client = server.client().await;
-    let user = json!({ "id": id, "watchlist": watchlist });
-    let answer = client.sign_in(&user).await;
-    assert_eq!(answer["event"], "pusher:signin_success", "{answer}");
-    client
-}
-
-async fn watched(client: &mut Client) -> Value {
-    let event = client.event("pusher_internal:watchlist_events").await;
-    data(&event)["events"].clone()
-}
+use crate::support::{Server, until};
 
 #[tokio::test]
 async fn the_last_event_of_a_cache_channel_is_replayed_by_every_node() {

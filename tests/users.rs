@@ -1,24 +1,9 @@
 //! Signed-in users: events of their own, watching each other, and being sent away.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::client::data;
-use crate::support::{Client, Server};
-
-async fn signed_in(server: &Server, id: &str, watchlist: &[&str]) -> Client {
-    let mut client = server.client().await;
-    let answer = client
-        .sign_in(&json!({ "id": id, "watchlist": watchlist }))
-        .await;
-    assert_eq!(answer["event"], "pusher:signin_success", "{answer}");
-    client
-}
-
-async fn watched(client: &mut Client) -> Value {
-    let event = client.event("pusher_internal:watchlist_events").await;
-    assert!(event.get("channel").is_none());
-    data(&event)["events"].clone()
-}
+use crate::support::Server;
+use crate::support::client::{signed_in, watched};
 
 #[tokio::test]
 async fn an_event_for_a_user_reaches_each_of_their_connections_and_no_other() {

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 use super::DEADLINE;
+use super::http::Api;
 
 /// A well-behaved client: it answers pings by itself, as browsers do, whenever it is reading.
 pub struct Client {
@@ -172,6 +173,22 @@ impl Client {
             .is_some()
         {}
     }
+}
+
+/// A client that has signed in with the default app's signature, to watch these users.
+pub async fn signed_in(server: &Api, id: &str, watchlist: &[&str]) -> Client {
+    let mut client = server.client().await;
+    let user = json!({ "id": id, "watchlist": watchlist });
+    let answer = client.sign_in(&user).await;
+    assert_eq!(answer["event"], "pusher:signin_success", "{answer}");
+    client
+}
+
+/// The events about watched users, which must be next.
+pub async fn watched(client: &mut Client) -> Value {
+    let event = client.event("pusher_internal:watchlist_events").await;
+    assert!(event.get("channel").is_none());
+    data(&event)["events"].clone()
 }
 
 /// The data of an event: JSON in a string, or as it is.

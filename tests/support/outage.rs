@@ -174,6 +174,14 @@ impl Scene {
             .await;
         }
         self.agrees(deadline).await;
+        for node in &self.nodes {
+            by(deadline, "all subscribers of the news count", async || {
+                let path = "/apps/app-id/channels/news";
+                let answer = node.get(path, "info=subscription_count").await;
+                answer.json()["subscription_count"] == NODES
+            })
+            .await;
+        }
         // Who stayed was never said to have gone, unless their node was lost to the others for longer than its lease.
         for (number, view) in self.views.iter().enumerate() {
             for stayed in 0..NODES {
