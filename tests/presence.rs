@@ -1,13 +1,14 @@
 //! Presence channels: one user is one member, whoever joins sees everyone, and leaving is told once.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::client::{data, text_of};
-use crate::support::{Client, Server, until};
+use crate::support::client::data;
+use crate::support::view::{View, users};
+use crate::support::{DEADLINE, Server};
 
 const ROOM: &str = "presence-room.1";
 
@@ -157,111 +158,44 @@ async fn bad_channel_data_is_refused_with_its_reason() {
     assert_eq!(answer["event"], "pusher:subscription_error");
 }
 
-/// A member, and who is in the room as far as it was told.
-struct Watcher {
-    client: Client,
-    user: String,
-    told: BTreeSet<String>,
-}
-
-impl Watcher {
-    async fn connect(address: SocketAddr, user: &str) -> Watcher {
-        Watcher {
-            client: Client::connect(address, "/app/app-key").await,
-            user: user.to_owned(),
-            told: BTreeSet::new(),
-        }
-    }
-
-    /// Takes the list of who is there. What was said before it was still meant for the last visit.
-    async fn enter(&mut self) {
-        let member = json!({ "user_id": self.user });
-        self.client.ask_to_subscribe(ROOM, Some(&member)).await;
-        let answer = loop {
-            let event = self.client.next().await;
-            if event["event"] == "pusher_internal:subscription_succeeded" {
-                break data(&event);
-            }
-        };
-        let ids = answer["presence"]["ids"].as_array().unwrap();
-        self.told = ids.iter().map(text_of).collect();
-        assert!(self.told.contains(&self.user));
-    }
-
-    /// Adds up what it was told until now.
-    async fn catch_up(&mut self) {
-        self.client.send(json!({ "event": "pusher:ping" })).await;
-        loop {
-            let event = self.client.next().await;
-            let user = || text_of(&data(&event)["user_id"]);
-            match event["event"].as_str().unwrap() {
-                "pusher_internal:member_added" => {
-                    assert!(self.told.insert(user()), "added twice: {event}");
-                }
-                "pusher_internal:member_removed" => {
-                    assert!(self.told.remove(&user()), "removed twice: {event}");
-                }
-                "pusher:pong" => return,
-                _ => panic!("{event}"),
-            }
-        }
-    }
-
-    async fn leave(&mut self) {
-        let channel = json!({ "channel": ROOM });
-        self.client
-            .send(json!({ "event": "pusher:unsubscribe", "data": channel }))
-            .await;
-    }
-}
-
 /// A user who comes and goes, by subscribing or by connecting, and checks what it is told each time.
-async fn restless(address: SocketAddr, user: String, reconnects: bool, visits: usize) {
-    let mut watcher = Watcher::connect(address, &user).await;
+async fn restless(server: Arc<Server>, user: String, reconnects: bool, visits: usize) {
+    let mut view = View::join(&server, ROOM, &user).await;
     for _ in 0..visits {
-        watcher.enter().await;
-        watcher.catch_up().await;
+        view.catch_up().await;
         if reconnects {
-            watcher.client.close().await;
-            watcher = Watcher::connect(address, &user).await;
+            view.client.close().await;
+            view = View::join(&server, ROOM, &user).await;
         } else {
-            watcher.leave().await;
+            view.leave().await;
+            view.enter().await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_storm_of_joins_and_leaves_ends_with_the_truth_everywhere() {
-    let server = Server::with("[server]\nshards = 4").await;
+    let server = Arc::new(Server::with("[server]\nshards = 4").await);
     let mut storm = JoinSet::new();
     for number in 0..16 {
         // Two connections of each user, who end at different moments.
         let user = format!("user{}", number / 2);
         let visits = 10 + 3 * number;
-        storm.spawn(restless(server.address, user, number % 2 == 1, visits));
+        storm.spawn(restless(server.clone(), user, number % 2 == 1, visits));
     }
     // While the storm goes on there come those who stay: with everyone who has ended one more.
     let mut staying = Vec::new();
     while let Some(ended) = storm.join_next().await {
         let name = format!("watcher{}", staying.len());
-        let mut watcher = Watcher::connect(server.address, &name).await;
-        watcher.enter().await;
-        staying.push(watcher);
+        staying.push(View::join(&server, ROOM, &name).await);
         ended.unwrap();
     }
-    let truth: BTreeSet<String> = staying.iter().map(|watcher| watcher.user.clone()).collect();
-    let users = async || {
-        let users = server
-            .get("/apps/app-id/channels/presence-room.1/users", "")
-            .await
-            .json();
-        let users = users["users"].as_array().unwrap();
-        let ids = users.iter().map(|user| text_of(&user["id"]));
-        ids.collect::<BTreeSet<_>>()
-    };
-    until("all others have left", async || users().await == truth).await;
-    for watcher in &mut staying {
-        watcher.catch_up().await;
-        assert_eq!(watcher.told, truth, "{}", watcher.user);
+    let truth = users(staying.iter().map(|view| &view.user));
+    let deadline = Instant::now() + DEADLINE;
+    server.agrees(ROOM, &truth, deadline).await;
+    // The last to be told of have been told when the API knows.
+    for view in &mut staying {
+        view.catch_up().await;
+        assert_eq!(view.members, truth, "{}", view.user);
     }
 }

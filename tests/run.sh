@@ -4,6 +4,8 @@
 
 set -uo pipefail
 cd "$(dirname "$0")/.."
+# Debian keeps haproxy and nginx where users other than root do not look.
+PATH=$PATH:/usr/sbin
 
 target=${CARGO_TARGET_DIR:-target}
 export GEMA_BIN=$target/debug/gema
@@ -15,14 +17,32 @@ debian_packages() {
     command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
     command -v openssl >/dev/null || missing+=(openssl)
     command -v curl >/dev/null || missing+=(curl)
+    command -v redis-server >/dev/null || missing+=(redis-server)
+    command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
+    command -v haproxy >/dev/null || missing+=(haproxy)
+    command -v nginx >/dev/null || missing+=(nginx-light)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
     ((${#missing[@]})) || return 0
 
     local as_root=()
     ((EUID == 0)) || as_root=(sudo)
-    "${as_root[@]}" apt-get update -q &&
+    "${as_root[@]}" apt-get update -q && no_new_services &&
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
             apt-get install -qy --no-install-recommends -o DPkg::Lock::Timeout=120 "${missing[@]}"
+    local status=$?
+    services_as_before
+    return "$status"
+}
+
+# Debian starts a server when it installs one. The tests start their own, on free ports, so the machine's are left out:
+# invoke-rc.d asks this script first, and 101 forbids. A machine that has such a script keeps it.
+policy=/usr/sbin/policy-rc.d
+no_new_services() {
+    [[ -e $policy ]] && return
+    printf '#!/bin/sh\n# gema tests/run.sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin "$policy"
+}
+services_as_before() {
+    ! grep -qs 'gema tests/run.sh' "$policy" || "${as_root[@]}" rm -f "$policy"
 }
 
 # A copy of the lock file inside the installation says what it was made from.
@@ -79,11 +99,13 @@ installing=$!
 
 step lint make --no-print-directory lint
 step build cargo build --locked --bin gema
-step rust rust_tests
 
+# The Rust tests start Redis.
 printf '\n== install\n'
 wait "$installing" || broken+=(install)
 cat "$logs/install"
+
+step rust rust_tests
 
 if [[ " ${broken[*]} " != *" build "* && " ${broken[*]} " != *" install "* ]]; then
     # pusher-js under Node keeps a timer of 30 s for each connection that the server closed: not waited for.

@@ -1,34 +1,9 @@
 //! Signed-in users: events of their own, watching each other, and being sent away.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::client::data;
-use crate::support::{Client, Server};
-
-/// Signs in with the default app's signature; gives the answer, whatever it is.
-async fn signin(client: &mut Client, user_data: Value) -> Value {
-    let user_data = user_data.to_string();
-    let socket = &client.socket_id;
-    let auth = gema_protocol::auth::sign_user("app-key", "app-secret", socket, &user_data);
-    let data = json!({ "auth": auth, "user_data": user_data });
-    client
-        .send(json!({ "event": "pusher:signin", "data": data }))
-        .await;
-    client.next().await
-}
-
-async fn signed_in(server: &Server, id: &str, watchlist: &[&str]) -> Client {
-    let mut client = server.client().await;
-    let answer = signin(&mut client, json!({ "id": id, "watchlist": watchlist })).await;
-    assert_eq!(answer["event"], "pusher:signin_success", "{answer}");
-    client
-}
-
-async fn watched(client: &mut Client) -> Value {
-    let event = client.event("pusher_internal:watchlist_events").await;
-    assert!(event.get("channel").is_none());
-    data(&event)["events"].clone()
-}
+use crate::support::Server;
+use crate::support::client::{signed_in, watched};
 
 #[tokio::test]
 async fn an_event_for_a_user_reaches_each_of_their_connections_and_no_other() {
@@ -121,7 +96,9 @@ async fn a_longer_watchlist_is_cut_with_4302_and_the_sign_in_stands() {
     let server = Server::start().await;
     let mut client = server.client().await;
     let ids: Vec<String> = (100..201).map(|id| id.to_string()).collect();
-    let answer = signin(&mut client, json!({ "id": "7", "watchlist": ids })).await;
+    let answer = client
+        .sign_in(&json!({ "id": "7", "watchlist": ids }))
+        .await;
     assert_eq!(answer["event"], "pusher:signin_success");
     let offline = watched(&mut client).await;
     assert_eq!(offline[0]["user_ids"].as_array().unwrap().len(), 100);
@@ -147,9 +124,11 @@ async fn one_connection_is_one_users_who_may_sign_in_again() {
     let server = Server::start().await;
     let mut client = signed_in(&server, "7", &["8"]).await;
     watched(&mut client).await;
-    let error = signin(&mut client, json!({ "id": "9" })).await;
+    let error = client.sign_in(&json!({ "id": "9" })).await;
     assert_eq!(error["event"], "pusher:error");
-    let again = signin(&mut client, json!({ "id": "7", "watchlist": ["9"] })).await;
+    let again = client
+        .sign_in(&json!({ "id": "7", "watchlist": ["9"] }))
+        .await;
     assert_eq!(again["event"], "pusher:signin_success");
     watched(&mut client).await;
     // The new list counts, and the old one no longer does.

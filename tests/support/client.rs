@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 use super::DEADLINE;
+use super::http::Api;
 
 /// A well-behaved client: it answers pings by itself, as browsers do, whenever it is reading.
 pub struct Client {
@@ -140,6 +141,17 @@ impl Client {
         data(&answer)
     }
 
+    /// Signs in with the default app's signature; gives the answer, whatever it is.
+    pub async fn sign_in(&mut self, user_data: &Value) -> Value {
+        let user_data = user_data.to_string();
+        let socket = &self.socket_id;
+        let auth = gema_protocol::auth::sign_user("app-key", "app-secret", socket, &user_data);
+        let data = json!({ "auth": auth, "user_data": user_data });
+        self.send(json!({ "event": "pusher:signin", "data": data }))
+            .await;
+        self.next().await
+    }
+
     /// Proves that nothing was due before: the answer to a ping is the next event.
     pub async fn nothing_before_pong(&mut self) {
         self.send(json!({ "event": "pusher:ping", "data": {} }))
@@ -161,6 +173,22 @@ impl Client {
             .is_some()
         {}
     }
+}
+
+/// A client that has signed in with the default app's signature, to watch these users.
+pub async fn signed_in(server: &Api, id: &str, watchlist: &[&str]) -> Client {
+    let mut client = server.client().await;
+    let user = json!({ "id": id, "watchlist": watchlist });
+    let answer = client.sign_in(&user).await;
+    assert_eq!(answer["event"], "pusher:signin_success", "{answer}");
+    client
+}
+
+/// The events about watched users, which must be next.
+pub async fn watched(client: &mut Client) -> Value {
+    let event = client.event("pusher_internal:watchlist_events").await;
+    assert!(event.get("channel").is_none());
+    data(&event)["events"].clone()
 }
 
 /// The data of an event: JSON in a string, or as it is.

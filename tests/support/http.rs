@@ -1,11 +1,12 @@
 //! Calls of the HTTP API as a backend makes them, signed as the default app.
 
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gema_protocol::request::ApiRequest;
 use serde_json::{Value, json};
 
-use super::Server;
+use super::Client;
 
 /// A response, read.
 #[derive(Debug)]
@@ -34,7 +35,34 @@ pub fn unix_s() -> u64 {
     since.expect("after 1970").as_secs()
 }
 
-impl Server {
+/// A server as it is reached from outside, wherever it runs.
+pub struct Api {
+    pub address: SocketAddr,
+    /// Keeps its connections, as a backend does.
+    pub http: reqwest::Client,
+}
+
+impl Api {
+    pub fn new(address: SocketAddr) -> Api {
+        // It is a TLS client too and makes sure of that, though all it is asked here is plain.
+        super::use_aws_lc_rs();
+        Api {
+            address,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    /// A client of the default app, greeted.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.address, "/app/app-key?protocol=7&client=test").await
+    }
+
+    /// Whether it is fit for traffic, and why not.
+    pub async fn ready(&self) -> Answer {
+        let response = self.http.get(self.url("/ready")).send().await;
+        Answer::of(response.expect("an answer")).await
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

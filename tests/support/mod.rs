@@ -1,21 +1,30 @@
 //! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls, and a
-//! receiver of webhooks.
+//! receiver of webhooks. For clusters there are nodes that can die, a real Redis, and the network in between.
 
+pub mod child;
 pub mod client;
 pub mod http;
+pub mod node;
+pub mod outage;
 pub mod page;
+pub mod port;
 pub mod receiver;
+pub mod redis;
+pub mod relay;
+pub mod view;
 
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gema::config::Config;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
 pub use self::client::{Client, Raw};
+
+use self::http::Api;
 
 /// How long anything may take before the test fails. Long, since it is only ever waited for in failure.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -24,22 +33,25 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Asks until the answer is yes; `what` is awaited.
-pub async fn until(what: &str, mut yes: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, yes: impl AsyncFnMut() -> bool) {
+    by(Instant::now() + DEADLINE, what, yes).await;
+}
+
+/// Asks until the answer is yes, which it must be at `deadline`; `what` is awaited.
+pub async fn by(deadline: Instant, what: &str, mut yes: impl AsyncFnMut() -> bool) {
     let asking = async {
         while !yes().await {
             sleep(PAUSE).await;
         }
     };
-    if timeout(DEADLINE, asking).await.is_err() {
+    if timeout_at(deadline.into(), asking).await.is_err() {
         panic!("not within the deadline: {what}");
     }
 }
 
 /// A running server with the embedded defaults and what the test's TOML changes.
 pub struct Server {
-    pub address: SocketAddr,
-    /// Keeps its connections, as a backend does.
-    pub http: reqwest::Client,
+    api: Api,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), gema::ServerError>>,
 }
@@ -50,10 +62,7 @@ impl Server {
     }
 
     pub async fn with(toml: &str) -> Server {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        });
+        use_aws_lc_rs();
         let mut config = Config::from_toml(toml).expect("the test's config is good");
         config.server.port = 0;
         let listener = gema::server::bind(&config).expect("a free port");
@@ -63,16 +72,10 @@ impl Server {
             drop(stopped.await);
         }));
         Server {
-            address,
-            http: reqwest::Client::new(),
+            api: Api::new(address),
             stop: Some(stop),
             running,
         }
-    }
-
-    /// A client of the default app, greeted.
-    pub async fn client(&self) -> Client {
-        Client::connect(self.address, "/app/app-key?protocol=7&client=test").await
     }
 
     /// What SIGTERM does.
@@ -86,4 +89,20 @@ impl Server {
         let result = result.expect("the server ends").expect("without panic");
         result.expect("without error");
     }
+}
+
+impl Deref for Server {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
+
+/// What the program does first thing.
+fn use_aws_lc_rs() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    });
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::DEADLINE;
 
@@ -160,6 +160,12 @@ impl Receiver {
             receiver.taken().len() >= count
         })
         .await;
+        self.taken()
+    }
+
+    /// All events that were taken once `time` has passed, in which those that nobody should send would come.
+    pub async fn taken_after(&self, time: Duration) -> Vec<Value> {
+        sleep(time).await;
         self.taken()
     }
 }

@@ -1,0 +1,131 @@
+//! Nodes of a cluster: processes of their own, which can die, and servers inside the test, which start quicker.
+
+use std::io::{BufRead, BufReader};
+use std::ops::Deref;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::child::Child;
+use super::http::Api;
+use super::redis::Redis;
+use super::{DEADLINE, Server, until};
+
+/// How long the others wait for a dead node's next sign of life, in seconds.
+pub const LEASE_S: u64 = 2;
+
+pub const LEASE: Duration = Duration::from_secs(LEASE_S);
+
+/// The settings of a node whose Redis is at `url`, and what the test adds.
+pub fn settings(url: &str, toml: &str) -> String {
+    settings_with_lease(LEASE_S, url, toml)
+}
+
+/// The same with another lease, in seconds.
+pub fn settings_with_lease(lease_s: u64, url: &str, toml: &str) -> String {
+    format!("[redis]\nurl = '{url}'\nnode_lease_s = {lease_s}\n{toml}")
+}
+
+/// The default app with what the test adds to it: switches, webhooks.
+pub fn app(toml: &str) -> String {
+    format!("[[apps]]\nid = 'app-id'\nkey = 'app-key'\nsecret = 'app-secret'\n{toml}")
+}
+
+/// Starts a server inside the test as a node of the cluster around this Redis.
+pub async fn member_of_cluster(url: &str, toml: &str) -> Server {
+    let server = Server::with(&settings(url, toml)).await;
+    until_ready(&server).await;
+    server
+}
+
+/// Starts as many nodes inside the test.
+pub async fn cluster<const N: usize>(redis: &Redis, toml: &str) -> [Server; N] {
+    let mut nodes = Vec::with_capacity(N);
+    for _ in 0..N {
+        nodes.push(member_of_cluster(&redis.url(), toml).await);
+    }
+    nodes.try_into().ok().expect("as many as were asked for")
+}
+
+/// Waits until a node is fit for traffic, which it is not without its Redis.
+pub async fn until_ready(node: &Api) {
+    until("the node is ready", async || {
+        node.ready().await.status == 200
+    })
+    .await;
+}
+
+/// A gema process on a free port.
+pub struct Node {
+    api: Api,
+    child: Child,
+    /// Holds its configuration.
+    _directory: TempDir,
+}
+
+impl Node {
+    /// Starts one with the embedded defaults and what the TOML changes, and waits until it is ready.
+    pub async fn start(toml: &str) -> Node {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = directory.path().join("gema.toml");
+        std::fs::write(&config, toml).expect("a file");
+        let config = config.to_str().expect("a path");
+        let args = ["serve", "--config", config, "--port", "0"];
+        let variables = [("GEMA_LOG", "info")];
+        let mut child = Child::start(env!("CARGO_BIN_EXE_gema"), &args, &variables);
+        let output = child.output();
+        let reading = spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(output).read_line(&mut line).map(|_| line)
+        });
+        let line = timeout(DEADLINE, reading).await.expect("a banner");
+        let line = line.expect("no panic").expect("a line");
+        let address = line.trim_end().rsplit(' ').next().map(str::parse);
+        let Some(Ok(address)) = address else {
+            panic!("the node does not listen: {line:?}");
+        };
+        let node = Node {
+            api: Api::new(address),
+            child,
+            _directory: directory,
+        };
+        until_ready(&node).await;
+        node
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill();
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.child.signal("TERM");
+    }
+
+    /// SIGSTOP: to the others it is as good as dead.
+    pub fn freeze(&self) {
+        self.child.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.child.signal("CONT");
+    }
+
+    /// Waits until it has ended; it must have been content.
+    pub async fn ended(&mut self) {
+        until("the node ends", async || self.child.exit_code().is_some()).await;
+        assert_eq!(self.child.exit_code(), Some(Some(0)), "its exit code");
+    }
+}
+
+impl Deref for Node {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
