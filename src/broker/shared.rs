@@ -86,6 +86,7 @@ impl Broker {
             if outcome.full {
                 let mut stripe = self.lock(topic).await;
                 self.exit(bus, &mut stripe, topic, member).await;
+                self.read(bus, &mut stripe, topic);
                 let max = self.max_members;
                 return Err(ChannelFull { max });
             }

@@ -1,11 +1,12 @@
 //! Keeping what this node knows of its channels true, with other nodes: news is applied, a channel is read when it is new
 //! here, when news is missing, when Redis is back, and now and then; while Redis is away this node goes by itself.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use gema_protocol::envelope::Envelope;
-use gema_protocol::frame::Frame;
-use std::sync::atomic::Ordering;
 
 use super::{Broker, STRIPES, Stripe};
 use crate::bus::redis::LinkId;
@@ -22,7 +23,7 @@ impl Broker {
         let Some(shared) = stripe.shared.get_mut(topic) else {
             return;
         };
-        let step = shared.replica.take(&news);
+        let mut step = shared.replica.take(&news);
         let total = shared.replica.total();
         shared.changed.notify_waiters();
         match news {
@@ -36,6 +37,10 @@ impl Broker {
             }
             News::Member { member, .. } if step != Step::Old => {
                 let members = stripe.members.entry(topic.clone()).or_default();
+                if members.is_doubted(&member.user_id, &member.nodes, bus.name()) {
+                    // Reading the channel says again who is here.
+                    step = Step::Gap;
+                }
                 let turn = members.set(member, bus.name());
                 self.tell_turns(topic, turn).await;
             }
@@ -107,8 +112,8 @@ impl Broker {
         let Some(bus) = &self.bus else { return Ok(()) };
         let place = Place::Channel(topic.clone());
         let snapshot = bus.drop_node(&place, node, self.interest(topic)).await?;
-        let _order = self.lock(topic).await;
-        self.report_sync(topic, &snapshot, false, |_| true);
+        let mut stripe = self.lock(topic).await;
+        self.report_sync(&mut stripe, topic, &snapshot, false, |_| true);
         Ok(())
     }
 
@@ -159,9 +164,15 @@ impl Broker {
         let total = shared.replica.total();
         shared.changed.notify_waiters();
         let members = stripe.members.get(topic);
-        self.report_sync(topic, &snapshot, was_confirmed, |user_id| {
-            members.is_none_or(|members| !members.is_confirmed(user_id))
-        });
+        let is_confirmed = |id: &&Arc<str>| members.is_some_and(|members| members.is_confirmed(id));
+        let known: HashSet<_> = snapshot
+            .added
+            .iter()
+            .filter(is_confirmed)
+            .cloned()
+            .collect();
+        let is_new = |user_id: &str| !known.contains(user_id);
+        self.report_sync(&mut stripe, topic, &snapshot, was_confirmed, is_new);
         bus.suspect(&Place::Channel(topic.clone()), &snapshot);
         let Some(loaded) = loaded else {
             return;
@@ -213,8 +224,7 @@ impl Broker {
             Some(_) => {}
             None if first => {
                 if let Some((frame, left_ms)) = stripe.cache.get(topic, clock::now_ms()) {
-                    let (frame, left): (Frame, _) = (frame.clone(), left_ms);
-                    bus.restore(topic, &frame, std::time::Duration::from_millis(left));
+                    bus.restore(topic, frame, Duration::from_millis(left_ms));
                 }
             }
             None => {}

@@ -142,21 +142,14 @@ impl Broker {
                 _ => {}
             }
         }
-        let count = outcome.after;
-        if self.counts(topic)
-            && outcome.before != count
-            && stripe.reports.changed(topic, count, clock::now_ms())
-        {
-            let channel = topic.channel.clone();
-            let event = Event::SubscriptionCount { channel, count };
-            self.webhooks.tell(app, &event);
-        }
+        self.report_count(stripe, topic, outcome.before, outcome.after);
     }
 
     /// Tells the back end what has changed when this node wrote all it holds: what it had not been told. A place that
     /// Redis did not know was lost there, and what was confirmed before had been told.
     pub(super) fn report_sync(
         &self,
+        stripe: &mut Stripe,
         topic: &Topic,
         snapshot: &Snapshot,
         was_confirmed: bool,
@@ -174,6 +167,7 @@ impl Broker {
                 ..
             } = *snapshot;
             self.report_occupation(topic, before, after, reoccupied);
+            self.report_count(stripe, topic, before, after);
         }
         for user_id in &snapshot.added {
             if snapshot.known || is_new(user_id) {
@@ -190,6 +184,17 @@ impl Broker {
                 Event::MemberRemoved { channel, user_id }
             };
             self.webhooks.hold(app, &event);
+        }
+    }
+
+    fn report_count(&self, stripe: &mut Stripe, topic: &Topic, before: u32, count: u32) {
+        if self.counts(topic)
+            && before != count
+            && stripe.reports.changed(topic, count, clock::now_ms())
+        {
+            let channel = topic.channel.clone();
+            let event = Event::SubscriptionCount { channel, count };
+            self.webhooks.tell(topic.app, &event);
         }
     }
 

@@ -9,5 +9,6 @@ now = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
 local ends = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '0')
 local length = tonumber(ARGV[2])
 redis.call('ZADD', KEYS[1], length > 0 and now + length or 0, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], 86400000)
 return {ends > now and 1 or 0, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf'),
   redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 16)}

@@ -293,8 +293,15 @@ impl Bus {
     /// Gives Redis the last event of a cache channel back, which it has lost.
     pub fn restore(&self, topic: &Topic, frame: &Frame, life: Duration) {
         let home = self.home(self.channel_base(topic));
-        let payload = self.envelope(topic, frame, None).encode();
-        let command = home.cache(payload, life.as_millis() as u64, true);
+        // Counted by nobody: it is not sent.
+        let envelope = Envelope {
+            node: self.node,
+            run: 0,
+            number: 0,
+            except: None,
+            frame: frame.clone(),
+        };
+        let command = home.cache(envelope.encode(), life.as_millis() as u64, true);
         drop(self.redis.ask(&home.base, command));
     }
 
@@ -438,6 +445,31 @@ impl Bus {
         Ok(lease)
     }
 
+    /// Tells the others how many connections each app has here; for as long as a lease.
+    pub fn report_connections(&self, connections: impl Iterator<Item = (u32, usize)>) {
+        let key = self.connections_key(self.name());
+        for (app, count) in connections {
+            let command = ::redis::Cmd::hset(&key, self.app_id(app), count);
+            drop(self.redis.ask(&key, Command::Plain(command)));
+        }
+        let life_s = self.settings.lease.as_secs() as i64;
+        let command = ::redis::Cmd::expire(&key, life_s);
+        drop(self.redis.ask(&key, Command::Plain(command)));
+    }
+
+    /// How many connections an app has on the other nodes, as they last said.
+    pub async fn connections_elsewhere(&self, app: u32) -> Result<usize, BusError> {
+        let (live, own) = (self.live().clone(), self.name());
+        let mut sum = 0;
+        for node in live.into_iter().filter(|node| !node.same_node(own)) {
+            let key = self.connections_key(node);
+            let command = ::redis::Cmd::hget(&key, self.app_id(app));
+            let count = self.redis.ask(&key, Command::Plain(command)).await?;
+            sum += registry::read::<Option<usize>>(count)?.unwrap_or(0);
+        }
+        Ok(sum)
+    }
+
     /// Whether a node had a lease when it was last looked.
     pub fn is_live(&self, node: NodeName) -> bool {
         self.live().contains(&node) || node.same_node(self.name())
@@ -573,6 +605,10 @@ impl Bus {
 
     fn nodes_key(&self) -> String {
         format!("{}:{{nodes}}", self.settings.prefix)
+    }
+
+    fn connections_key(&self, node: NodeName) -> String {
+        format!("{}:{{node:{node}}}:connections", self.settings.prefix)
     }
 
     fn index_key(&self, node: NodeName) -> String {

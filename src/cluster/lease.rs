@@ -32,6 +32,10 @@ pub(super) async fn keep(node: Node) {
                 continue;
             }
         };
+        let admission = &node.gateway.admission;
+        let apps = node.gateway.apps.iter();
+        let connections = apps.map(|app| (app.index, admission.connections(app)));
+        node.bus.report_connections(connections);
         if !lease.kept {
             lost(&node).await;
             continue;

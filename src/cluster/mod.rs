@@ -20,6 +20,7 @@ use tracing::debug;
 use crate::broker::Broker;
 use crate::bus::redis::{Happening, Inbox, LinkId};
 use crate::bus::{Bus, Place};
+use crate::gateway::pusher::Gateway;
 use crate::users::Users;
 use crate::webhooks::{Lasted, Webhooks};
 
@@ -43,6 +44,7 @@ struct Node {
     bus: Arc<Bus>,
     broker: Arc<Broker>,
     users: Arc<Users>,
+    gateway: Arc<Gateway>,
     webhooks: Arc<Webhooks>,
 }
 
@@ -51,15 +53,15 @@ impl Cluster {
     pub fn start(
         bus: Arc<Bus>,
         inbox: Inbox,
-        broker: Arc<Broker>,
-        users: Arc<Users>,
+        gateway: Arc<Gateway>,
         webhooks: Arc<Webhooks>,
         lasted: UnboundedReceiver<Lasted>,
     ) -> Cluster {
         let node = Node {
             bus: bus.clone(),
-            broker,
-            users,
+            broker: gateway.broker.clone(),
+            users: gateway.users.clone(),
+            gateway,
             webhooks: webhooks.clone(),
         };
         let mut tasks = JoinSet::new();

@@ -1,4 +1,5 @@
-//! `GET /apps/{id}/connections`: how many connections the app has open, as Laravel Reverb answers it.
+//! `GET /apps/{id}/connections`: how many connections the app has open, as Laravel Reverb answers it. With other
+//! nodes, theirs are as of the last second.
 
 use std::sync::Arc;
 
@@ -18,16 +19,23 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         .and(shared)
         .and_then(
             |app: String, call: Call, context: Arc<Context>| async move {
-                Ok::<_, Rejection>(answer(count(&context, &app, &call)))
+                Ok::<_, Rejection>(answer(count(&context, &app, &call).await))
             },
         )
         .boxed()
 }
 
-fn count(context: &Context, app: &str, call: &Call) -> Result<Response, ApiError> {
+async fn count(context: &Context, app: &str, call: &Call) -> Result<Response, ApiError> {
     let signed = Signed::check(context, &segment(app), &Method::GET, call, Bytes::new())?;
     signed.only_parameters(&[])?;
-    let connections = context.gateway.admission.connections(&signed.app);
+    let mut connections = context.gateway.admission.connections(&signed.app);
+    if let Some(bus) = &context.bus {
+        // While Redis is away, those of this node are all that is known.
+        connections += bus
+            .connections_elsewhere(signed.app.index)
+            .await
+            .unwrap_or(0);
+    }
     let body = serde_json::json!({ "connections": connections });
     Ok(json(StatusCode::OK, &body))
 }

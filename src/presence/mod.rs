@@ -27,6 +27,8 @@ struct User {
     seats: u32,
     /// The registry has had the user on this node.
     confirmed: bool,
+    /// The registry has been told that the last connection here has gone.
+    leaving: bool,
 }
 
 /// The channel has as many members as it may have.
@@ -77,15 +79,21 @@ impl Members {
         self.rise(user_id) && self.stand_out(user_id, here)
     }
 
-    /// Counts a connection of a user: true when the registry has not said yet that the user is on this node.
+    /// Counts a connection of a user: true when the registry has to be told that the user is on this node.
     pub fn seat(&mut self, member: &Member, here: NodeName) -> bool {
         self.sit(member);
-        !self.is_here(&member.user_id, here)
+        let is_here = self.is_here(&member.user_id, here);
+        let user = self.users.get_mut(&member.user_id);
+        let was_leaving = user.is_some_and(|user| std::mem::take(&mut user.leaving));
+        !is_here || was_leaving
     }
 
-    /// Takes a connection back: true when it was the user's last on this node.
+    /// Takes a connection back: true when it was the user's last on this node, of which the registry has to be told.
     pub fn unseat(&mut self, user_id: &str) -> bool {
         let last = self.rise(user_id);
+        if let Some(user) = self.users.get_mut(user_id) {
+            user.leaving |= last;
+        }
         self.forget_if_gone(user_id);
         last
     }
@@ -102,13 +110,21 @@ impl Members {
         self.stand_out(user_id, here)
     }
 
-    /// Takes what the registry says of a user.
+    /// Takes what the registry says of a user. Who has connections here and was a member here stays one, whatever the
+    /// registry says: [`Members::is_doubted`].
     pub fn set(&mut self, presence: Presence, here: NodeName) -> Option<Turn> {
         let Presence {
             user_id,
             user_info,
-            nodes,
+            mut nodes,
         } = presence;
+        if let Some(user) = self.users.get(&user_id)
+            && user.seats > 0
+            && !nodes.iter().any(|node| node.same_node(here))
+            && let Some(own) = user.nodes.iter().find(|node| node.same_node(here))
+        {
+            nodes.push(*own);
+        }
         let was = self.is_member(&user_id);
         let is = !nodes.is_empty();
         if let Some(user) = self.users.get_mut(&user_id) {
@@ -123,6 +139,7 @@ impl Members {
                 confirmed: nodes.contains(&here),
                 nodes,
                 seats: 0,
+                leaving: false,
             };
             self.users.insert(user_id.clone(), user);
         }
@@ -138,6 +155,14 @@ impl Members {
             }
             _ => None,
         }
+    }
+
+    /// Whether the registry is wrong in saying that this user is on these nodes: others took this node for dead, say.
+    pub fn is_doubted(&self, user_id: &str, nodes: &[NodeName], here: NodeName) -> bool {
+        let own = |node: &NodeName| node.same_node(here);
+        self.users.get(user_id).is_some_and(|user| {
+            user.seats > 0 && user.nodes.iter().any(own) && !nodes.iter().any(own)
+        })
     }
 
     /// Takes all that the registry says. With `settled` who is not in there is gone; without, who is known to be on
@@ -261,6 +286,7 @@ impl Members {
             nodes: Vec::new(),
             seats: 1,
             confirmed: false,
+            leaving: false,
         };
         self.users.insert(member.user_id.clone(), user);
     }
@@ -375,6 +401,13 @@ mod tests {
         assert!(!members.seat(&member("a"), here()));
         assert_eq!(members.set(presence("a", &[HERE, 2]), here()), None);
         assert!(!members.unseat("a") && members.unseat("a"));
+        assert!(
+            members.seat(&member("a"), here()),
+            "the registry was told of a leave"
+        );
+        assert!(members.is_doubted("a", &[], here()));
+        assert_eq!(members.set(presence("a", &[]), here()), None);
+        assert!(members.unseat("a"));
         assert_eq!(members.set(presence("a", &[2]), here()), None);
         assert_eq!(ids(&members), ["a"]);
         assert_eq!(

@@ -214,10 +214,6 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         max_members,
     );
     let users = Users::new(hub.clone(), bus.clone(), &apps);
-    let cluster = bus.clone().zip(inbox).map(|(bus, inbox)| {
-        let (broker, users) = (broker.clone(), users.clone());
-        Cluster::start(bus, inbox, broker, users, webhooks, lasted)
-    });
     let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
     let (admission, empty) = Admission::new(limits, apps.iter());
     let policies = apps.iter().map(|app| {
@@ -248,6 +244,10 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         activity_timeout_s: limits.activity_timeout_s as u32,
         message_bytes: limits.message_bytes,
     });
+    let cluster = bus
+        .clone()
+        .zip(inbox)
+        .map(|(bus, inbox)| Cluster::start(bus, inbox, gateway.clone(), webhooks, lasted));
     let fallback = config
         .gateways
         .http_fallback

@@ -42,6 +42,8 @@ pub struct Scene {
     leavers: Vec<View>,
     news: Vec<Client>,
     published: [u32; NODES],
+    /// By who hears and who publishes.
+    heard: [[Vec<u32>; NODES]; NODES],
     truth: BTreeSet<String>,
 }
 
@@ -64,6 +66,7 @@ impl Scene {
             leavers: Vec::new(),
             news: Vec::new(),
             published: [0; NODES],
+            heard: Default::default(),
             truth: BTreeSet::new(),
         };
         for (number, node) in scene.nodes.iter().enumerate() {
@@ -79,6 +82,10 @@ impl Scene {
         scene.truth = users(all.map(|view| &view.user));
         scene.agrees(Instant::now() + DEADLINE).await;
         scene.publish(PUBLISHED[0]).await;
+        // Nothing is on its way any more when the cut comes.
+        for hearer in 0..NODES {
+            scene.hear(hearer).await;
+        }
         scene
     }
 
@@ -196,7 +203,7 @@ impl Scene {
         }
         self.publish(PUBLISHED[2]).await;
         for hearer in 0..NODES {
-            let heard = self.hear(hearer).await;
+            let heard = self.hear(hearer).await.clone();
             for (publisher, numbers) in heard.iter().enumerate() {
                 // What others publish while a node alone is cut off does not reach it.
                 let missed = self.cut == Cut::First && hearer == 0 && publisher != 0;
@@ -212,10 +219,10 @@ impl Scene {
         }
     }
 
-    /// What this node's subscriber heard of each publisher up to the last of all.
-    async fn hear(&mut self, hearer: usize) -> [Vec<u32>; NODES] {
-        let mut heard: [Vec<u32>; NODES] = Default::default();
+    /// What this node's subscriber has heard of each publisher up to the last of all.
+    async fn hear(&mut self, hearer: usize) -> &[Vec<u32>; NODES] {
         let last = self.published.map(|count| Some(count - 1));
+        let heard = &mut self.heard[hearer];
         while heard.each_ref().map(|numbers| numbers.last().copied()) != last {
             let event = self.news[hearer].event("n").await;
             let text = text_of(&event["data"]);
