@@ -1,6 +1,6 @@
 //! Absences that have lasted: Redis gives each to one node, which tells the webhooks of it.
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use super::Node;
 use crate::bus::Place;
@@ -8,7 +8,7 @@ use crate::hub::Topic;
 use crate::webhooks::{Event, Lasted};
 
 /// Claims and tells, for ever.
-pub(super) async fn carry_out(node: Node, mut lasted: UnboundedReceiver<Lasted>) {
+pub(super) async fn carry_out(node: Node, mut lasted: Receiver<Lasted>) {
     while let Some(Lasted { app, event }) = lasted.recv().await {
         let (channel, user_id) = match &event {
             Event::ChannelVacated { channel } => (channel, ""),

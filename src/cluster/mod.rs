@@ -12,7 +12,7 @@ mod lease;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tracing::debug;
@@ -55,7 +55,7 @@ impl Cluster {
         inbox: Inbox,
         gateway: Arc<Gateway>,
         webhooks: Arc<Webhooks>,
-        lasted: UnboundedReceiver<Lasted>,
+        lasted: Receiver<Lasted>,
     ) -> Cluster {
         let node = Node {
             bus: bus.clone(),

@@ -47,6 +47,9 @@ use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
 /// After the grace period, how long the last farewells may take to arrive.
 const LAST_FAREWELLS: Duration = Duration::from_secs(2);
 
+/// Absences on their way to being claimed at Redis, which takes a millisecond; what finds no room is held for longer.
+const CLAIMS: usize = 1024;
+
 /// How long Redis may take to let this node go.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -202,7 +205,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         .as_ref()
         .map(|redis| Bus::start(bus_settings(redis), node, &apps))
         .unzip();
-    let (claims, lasted) = mpsc::unbounded_channel();
+    let (claims, lasted) = mpsc::channel(CLAIMS);
     let claims = bus.is_some().then_some(&claims);
     let (webhooks, delivery) = Webhooks::start(&apps, &webhooks::Settings::default(), claims)?;
     let max_members = limits.presence_members;

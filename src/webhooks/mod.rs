@@ -24,8 +24,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
-use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
@@ -116,9 +115,6 @@ pub struct Webhooks {
 }
 
 /// An absence that has lasted here. With other nodes it is told only by who can claim it in Redis.
-///
-/// These are queued without a bound of their own: what is held is what Redis has decided, so none come while it is away,
-/// and while it is there they are claimed as fast as others come.
 #[derive(Debug)]
 pub struct Lasted {
     /// The app's number.
@@ -143,7 +139,7 @@ impl Webhooks {
     pub fn start(
         apps: &Apps,
         settings: &Settings,
-        claims: Option<&UnboundedSender<Lasted>>,
+        claims: Option<&mpsc::Sender<Lasted>>,
     ) -> Result<(Arc<Webhooks>, Delivery), WebhookSetupError> {
         let mut sources = HashMap::new();
         let mut tasks = JoinSet::new();
@@ -264,7 +260,7 @@ struct Source {
     /// The app's number.
     app: u32,
     /// With other nodes: where absences go that have lasted.
-    claims: Option<UnboundedSender<Lasted>>,
+    claims: Option<mpsc::Sender<Lasted>>,
     /// The server ends, and absences are left to the other nodes.
     others_inherit: AtomicBool,
     /// Events that have to be looked at, which are more than those somebody wants: a return ends an absence.
@@ -286,7 +282,7 @@ impl Source {
         app: &Arc<App>,
         client: &Client,
         settings: &Settings,
-        claims: Option<&UnboundedSender<Lasted>>,
+        claims: Option<&mpsc::Sender<Lasted>>,
     ) -> Source {
         let wanted = app.webhooks.iter().map(|webhook| webhook.events);
         Source {
@@ -348,17 +344,23 @@ impl Source {
     /// Tells of absences that have lasted, of [`AT_ONCE`] at most.
     fn tell_some(&self, grace: &mut Grace, now: Instant) {
         let is_ending = grace.is_ending();
-        let lasted = std::iter::from_fn(|| grace.release(now));
-        for absence in lasted.take(AT_ONCE) {
+        for _ in 0..AT_ONCE {
+            let Some(absence) = grace.release(now) else {
+                return;
+            };
             match &self.claims {
                 None => self.tell(&absence.into_event()),
                 // The others, who live on, inherit what they find.
                 Some(_) if self.others_inherit.load(Ordering::Relaxed) => {}
                 Some(_) if is_ending => self.tell(&absence.into_event()),
-                Some(claims) => {
-                    let (app, event) = (self.app, absence.into_event());
-                    drop(claims.send(Lasted { app, event }));
-                }
+                Some(claims) => match claims.try_reserve() {
+                    Ok(place) => place.send(Lasted {
+                        app: self.app,
+                        event: absence.into_event(),
+                    }),
+                    // Another grace, after which there will be room.
+                    Err(_) => grace.hold(absence, now),
+                },
             }
         }
     }
