@@ -98,8 +98,8 @@ impl Redis {
         self.map().sharded
     }
 
-    /// Hands a command to the link of `name`; never waits. The commands of one link, those of [`Redis::keep`]
-    /// included, are carried out in the order of the calls; so the answer to this one says that earlier ones were.
+    /// Hands a command to the link of `name`; never waits. The commands of one link are carried out in the order of the
+    /// calls, those of [`Redis::keep`] included, but for publications that are held after an outage.
     ///
     /// Nothing here bounds what waits: callers have one command under way for each connection and place.
     ///
