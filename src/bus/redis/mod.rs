@@ -1,5 +1,8 @@
 //! Connections to Redis, and what is asked and heard over them. Nothing in here knows what the names stand for.
 //!
+//! Redis must be of version 6 or newer (7 in a cluster) and let its user run `HELLO`, `PING`, `SCRIPT LOAD`, in a cluster
+//! `CLUSTER INFO` and `CLUSTER SLOTS`, besides what is asked.
+//!
 //! # Layout
 //!
 //! * this file: [`Redis`], the handle; [`Inbox`], what is heard.
