@@ -188,6 +188,7 @@ async fn a_slot_that_moves_takes_its_names_along_and_both_links_say_so() {
         cluster.master_of(name).await,
         cluster.master_of(target_name).await,
     );
+    let old = node.redis.link_of(name).unwrap();
     let new = node.redis.link_of(target_name).unwrap();
     let slot: i64 = cluster.nodes[0]
         .command(&["CLUSTER", "KEYSLOT", name])
@@ -199,17 +200,18 @@ async fn a_slot_that_moves_takes_its_names_along_and_both_links_say_so() {
             .command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id])
             .await;
     }
-    let mut downs = HashSet::new();
-    loop {
+    let (mut down, mut back) = (HashSet::new(), HashSet::new());
+    while !(back.contains(&old) && back.contains(&new)) {
         match node.next().await {
-            Happening::Down { link, .. } => {
-                downs.insert(link);
-            }
-            Happening::Up { link } if link == new && downs.contains(&new) => break,
-            _ => {}
-        }
+            Happening::Down { link, .. } => down.insert(link),
+            Happening::Up { link } => down.contains(&link) && back.insert(link),
+            other => panic!("neither up nor down: {other:?}"),
+        };
     }
-    assert_eq!(node.redis.link_of(name), Some(new));
+    until("the map is right", async || {
+        node.redis.link_of(name) == Some(new)
+    })
+    .await;
     until("the link takes questions", async || node.redis.is_up(name)).await;
     node.listen(name).await;
     node.publish(name, "moved");

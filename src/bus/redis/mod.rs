@@ -95,8 +95,8 @@ impl Redis {
         map.owner(slot_of(name)).is_some_and(|link| link.is_up())
     }
 
-    /// Whether the servers are a cluster, where channels have slots as keys do. One server of which that is not known
-    /// yet counts as none.
+    /// Whether the servers are a cluster, where channels have slots as keys do. Known for sure once a link
+    /// is up.
     pub fn is_sharded(&self) -> bool {
         self.map().sharded
     }
