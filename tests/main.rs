@@ -36,6 +36,7 @@ mod liveness;
 mod order;
 mod presence;
 mod proxy;
+mod redis_transport;
 mod slow_consumer;
 mod subscription_count;
 mod tls;

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Value;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::info;
 
 use super::Shared;
 use super::command::Script;
-use super::connect::connect;
+use super::connect::{Connection, connect};
 use super::link::Link;
 use super::map::{NOBODY, SLOTS};
 use super::route::{Outcome, Route, Target};
@@ -19,13 +19,22 @@ use super::url::{Access, Address};
 
 /// Between two questions, however great the doubt.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Between two questions while a server is away or a slot unserved.
+/// Between two questions while a server is away, a slot unserved, or the servers may not agree yet.
 const ANXIOUS: Duration = Duration::from_secs(1);
+/// Servers tell each other of a change within seconds.
+const AGREEMENT: Duration = Duration::from_secs(10);
 /// Between two questions when all is well.
 const CALM: Duration = Duration::from_secs(30);
 
 /// Who has which slots: first, last, server.
 type Ranges = Vec<(u16, u16, Address)>;
+
+/// What one server says.
+struct View {
+    ranges: Ranges,
+    /// Grows with every change of masters.
+    epoch: u64,
+}
 
 /// What this task knows of the links.
 struct Cluster<'a> {
@@ -37,6 +46,8 @@ struct Cluster<'a> {
     tasks: JoinSet<Arc<Link>>,
     /// How many questions were asked, so that not always the same server is asked first.
     turn: usize,
+    /// Of what was adopted last.
+    epoch: u64,
 }
 
 /// Keeps the map right for ever.
@@ -55,16 +66,27 @@ pub(super) async fn run(
         links: HashMap::new(),
         tasks: JoinSet::new(),
         turn: 0,
+        epoch: 0,
     };
+    let mut doubted = Instant::now();
     loop {
         match cluster.ask().await {
-            Ok(ranges) => cluster.adopt(&ranges),
-            Err(why) => shared.map().lobby.failed("Redis Cluster", &why),
+            Ok(view) => {
+                cluster.epoch = view.epoch;
+                cluster.adopt(&view.ranges);
+            }
+            // Later the links themselves know what is wrong.
+            Err(why) if cluster.links.is_empty() => {
+                shared.map().lobby.failed("Redis Cluster", &why);
+            }
+            Err(_) => {}
         }
         sleep(PAUSE).await;
-        let rest = if cluster.is_whole() { CALM } else { ANXIOUS };
+        let calm = cluster.is_whole() && doubted.elapsed() > AGREEMENT;
+        let rest = if calm { CALM } else { ANXIOUS };
         tokio::select! {
-            _ = timeout(rest, shared.ties.doubt.notified()) => {}
+            () = shared.ties.doubt.notified() => doubted = Instant::now(),
+            () = sleep(rest) => {}
             Some(ended) = cluster.tasks.join_next() => {
                 if let Ok(link) = ended {
                     cluster.bury(&link);
@@ -76,7 +98,8 @@ pub(super) async fn run(
 
 impl Cluster<'_> {
     /// Asks one server after the other, those first that can be expected to answer.
-    async fn ask(&mut self) -> Result<Ranges, String> {
+    /// An answer that is older than what is known counts only if there is no better one.
+    async fn ask(&mut self) -> Result<View, String> {
         let (mut up, mut away) = (Vec::new(), Vec::new());
         for (address, link) in &self.links {
             let list = if link.is_up() { &mut up } else { &mut away };
@@ -93,14 +116,16 @@ impl Cluster<'_> {
             .filter(|seed| !self.links.contains_key(*seed));
         up.extend(seeds.cloned());
         up.extend(away);
-        let mut last = "there are no servers".into();
+        let mut last: Result<View, String> = Err("there are no servers".into());
         for address in up {
-            match slots(&address, self.access).await {
-                Ok(ranges) => return Ok(ranges),
-                Err(why) => last = why,
+            match (view(&address, self.access).await, &last) {
+                (Ok(view), _) if view.epoch >= self.epoch => return Ok(view),
+                (Ok(view), Ok(older)) if view.epoch <= older.epoch => {}
+                (Err(_), Ok(_)) => {}
+                (answer, _) => last = answer,
             }
         }
-        Err(last)
+        last
     }
 
     /// Makes links for new masters, ends those of old ones, and hands slots over with what waits for them.
@@ -193,16 +218,30 @@ impl Cluster<'_> {
     }
 }
 
-/// What one server says about the slots.
-async fn slots(address: &Address, access: &Access) -> Result<Ranges, String> {
+/// Asks one server, which must be among those that can decide.
+async fn view(address: &Address, access: &Access) -> Result<View, String> {
     let mut connection = connect(address, access, |_| {}).await?;
+    let epoch = epoch(&mut connection).await?;
     let question = redis::cmd("CLUSTER").arg("SLOTS").to_owned();
     let answer = connection.ask(&question).await?;
     let ranges = read(&answer, address).ok_or("the answer to CLUSTER SLOTS makes no sense")?;
     if ranges.is_empty() {
         return Err("CLUSTERDOWN no server of the cluster has any slots".into());
     }
-    Ok(ranges)
+    Ok(View { ranges, epoch })
+}
+
+/// The cluster's epoch, of a node whose cluster serves. Nodes answer as long as they live, whatever their cluster does.
+pub(super) async fn epoch(connection: &mut Connection) -> Result<u64, String> {
+    let question = redis::cmd("CLUSTER").arg("INFO").to_owned();
+    let answer = connection.ask(&question).await?;
+    let text: String = redis::from_redis_value(answer).unwrap_or_default();
+    let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
+    if field("cluster_state:") != Some("ok") {
+        return Err("CLUSTERDOWN the cluster is down".into());
+    }
+    let epoch = field("cluster_current_epoch:").and_then(|epoch| epoch.parse().ok());
+    Ok(epoch.unwrap_or_default())
 }
 
 /// `[[first, last, [host, port, …], replicas…], …]`; a host that is missing is the one that was asked
@@ -234,4 +273,55 @@ fn read(answer: &Value, asked: &Address) -> Option<Ranges> {
         ranges.push((first, last, address));
     }
     Some(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn range(first: i64, last: i64, host: Value) -> Value {
+        let server = vec![host, Value::Int(7), text("id"), Value::Array(vec![])];
+        Value::Array(vec![
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(server),
+        ])
+    }
+
+    fn hosts(ranges: Vec<Value>) -> Option<Vec<(u16, u16, String)>> {
+        let asked = Address {
+            host: "asked".into(),
+            port: 1,
+        };
+        let ranges = read(&Value::Array(ranges), &asked)?;
+        let ranges = ranges.into_iter();
+        Some(
+            ranges
+                .map(|(first, last, address)| (first, last, address.to_string()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_master_without_a_host_is_the_server_that_was_asked() {
+        let ranges = vec![range(0, 1, Value::Nil), range(2, 3, text(""))];
+        let asked = || "asked:7".to_owned();
+        assert_eq!(hosts(ranges), Some(vec![(0, 1, asked()), (2, 3, asked())]));
+    }
+
+    #[test]
+    fn a_master_whose_host_is_unknown_is_left_out() {
+        let ranges = vec![range(0, 1, text("?")), range(2, 16_383, text("::1"))];
+        assert_eq!(hosts(ranges), Some(vec![(2, 16_383, "[::1]:7".into())]));
+    }
+
+    #[test]
+    fn slots_that_do_not_exist_are_not_believed() {
+        assert_eq!(hosts(vec![range(0, 16_384, text("a"))]), None);
+        assert_eq!(hosts(vec![range(-1, 5, text("a"))]), None);
+    }
 }

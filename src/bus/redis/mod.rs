@@ -1,5 +1,8 @@
 //! Connections to Redis, and what is asked and heard over them. Nothing in here knows what the names stand for.
 //!
+//! Redis must be of version 6 or newer (7 in a cluster) and let its user run `HELLO`, `PING`, `SCRIPT LOAD`, in a cluster
+//! `CLUSTER INFO` and `CLUSTER SLOTS`, besides what is asked.
+//!
 //! # Layout
 //!
 //! * this file: [`Redis`], the handle; [`Inbox`], what is heard.
@@ -92,14 +95,14 @@ impl Redis {
         map.owner(slot_of(name)).is_some_and(|link| link.is_up())
     }
 
-    /// Whether the servers are a cluster, where channels have slots as keys do. One server of which that is not known
-    /// yet counts as none.
+    /// Whether the servers are a cluster, where channels have slots as keys do. Known for sure once a link
+    /// is up.
     pub fn is_sharded(&self) -> bool {
         self.map().sharded
     }
 
-    /// Hands a command to the link of `name`; never waits. The commands of one link, those of [`Redis::keep`]
-    /// included, are carried out in the order of the calls; so the answer to this one says that earlier ones were.
+    /// Hands a command to the link of `name`; never waits. The commands of one link are carried out in the order of the
+    /// calls, those of [`Redis::keep`] included, but for publications that are held after an outage.
     ///
     /// Nothing here bounds what waits: callers have one command under way for each connection and place.
     ///

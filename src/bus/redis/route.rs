@@ -2,6 +2,7 @@
 
 use redis::PushInfo;
 
+use super::cluster;
 use super::command::Script;
 use super::connect::{Connection, Mode, connect};
 use super::sentinel;
@@ -90,24 +91,12 @@ impl Route {
             _ => connection.hello.check().map_err(refuse)?,
         }
         if matches!(self.target, Target::Node(_)) {
-            healthy(&mut connection).await.map_err(refuse)?;
+            cluster::epoch(&mut connection).await.map_err(refuse)?;
         }
         for script in self.scripts {
             let answer = connection.ask(&script.load()).await.map_err(refuse)?;
             script.loaded(&answer);
         }
         Ok((server, connection))
-    }
-}
-
-/// A node answers as long as it lives; whether its cluster does is another question.
-async fn healthy(connection: &mut Connection) -> Result<(), String> {
-    let info = redis::cmd("CLUSTER").arg("INFO").to_owned();
-    let info = connection.ask(&info).await?;
-    let text: String = redis::from_redis_value(info).unwrap_or_default();
-    if text.contains("cluster_state:ok") {
-        Ok(())
-    } else {
-        Err("CLUSTERDOWN the cluster is down".into())
     }
 }
