@@ -25,6 +25,7 @@ mod guards;
 mod handshake;
 mod hostile_input;
 mod liveness;
+mod metrics;
 mod order;
 mod presence;
 mod proxy;

@@ -38,6 +38,7 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         gateways: Gateways {
             http_fallback: raw.gateways.http_fallback,
         },
+        admin: check.admin(&raw.admin),
     };
     check.development_secret(&config.apps, &config.server.host);
     ConfigError::unless_none(config, check.problems)
@@ -79,7 +80,7 @@ impl Check<'_> {
             _ => {}
         }
         Server {
-            host: self.host(&raw.host),
+            host: self.host("server.host", &raw.host),
             port: raw.port,
             path_prefix: self.path_prefix(&raw.path_prefix),
             tls_cert,
@@ -90,7 +91,8 @@ impl Check<'_> {
         }
     }
 
-    fn host(&mut self, given: &str) -> String {
+    /// An address or a name to listen on, without the brackets of IPv6.
+    pub(super) fn host(&mut self, path: &str, given: &str) -> String {
         let host = given.trim();
         let host = host
             .strip_prefix('[')
@@ -101,10 +103,10 @@ impl Check<'_> {
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
         };
         if host.is_empty() {
-            self.refuse("server.host", Why::Empty);
+            self.refuse(path, Why::Empty);
         } else if host.parse::<IpAddr>().is_err() && !is_name(host) {
             let given = given.to_owned();
-            self.refuse("server.host", Why::NotAHost { given });
+            self.refuse(path, Why::NotAHost { given });
         }
         host.to_owned()
     }
@@ -416,7 +418,7 @@ mod tests {
 
     #[test]
     fn debug_output_holds_no_secret() {
-        let config = Config::from_toml("auth.jwt_secret = 'hush'").unwrap();
+        let config = Config::from_toml("auth.jwt_secret = 'hush'\nadmin.token = 'hush'").unwrap();
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush"), "{shown}");
         assert!(!shown.contains("app-secret"), "{shown}");

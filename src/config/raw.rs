@@ -87,6 +87,7 @@ pub(super) struct Raw {
     pub(super) apps: Vec<RawApp>,
     pub(super) auth: RawAuth,
     pub(super) gateways: RawGateways,
+    pub(super) admin: RawAdmin,
 }
 
 impl Table for Raw {
@@ -96,6 +97,7 @@ impl Table for Raw {
         ("apps", Kind::Tables(RawApp::KEYS)),
         ("auth", Kind::Table(RawAuth::KEYS)),
         ("gateways", Kind::Table(RawGateways::KEYS)),
+        ("admin", Kind::Table(RawAdmin::KEYS)),
     ];
 }
 
@@ -213,6 +215,15 @@ table! {
     }
 }
 
+table! {
+    /// `[admin]`
+    RawAdmin {
+        host: String,
+        port: u16,
+        token: String,
+    }
+}
+
 impl Raw {
     /// The effective configuration as TOML. A secret that is set shows as `***`, so this may be printed and shared.
     pub(super) fn into_masked_toml(mut self) -> String {
@@ -221,7 +232,7 @@ impl Raw {
                 .iter_mut()
                 .chain([&mut app.encryption_master_key])
         });
-        for secret in apps.chain([&mut self.auth.jwt_secret]) {
+        for secret in apps.chain([&mut self.auth.jwt_secret, &mut self.admin.token]) {
             if !secret.is_empty() {
                 *secret = "***".to_owned();
             }

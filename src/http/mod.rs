@@ -10,6 +10,7 @@
 //! * [`connections`]: how many connections an app has.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
 //! * [`health`]: alive, ready, and the landing page.
+//! * [`route`]: what the figures call each route.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
 //! * [`body`]: reading a request's body within a limit, chunked or not.
 //! * [`cors`]: what browsers of other origins are told.
@@ -23,6 +24,7 @@ mod cors;
 mod events;
 mod fallback;
 mod health;
+mod route;
 mod upgrade;
 mod users;
 
@@ -39,7 +41,9 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
+pub use self::broadcasting::bearer;
 pub use self::cors::Cors;
+pub use self::route::{ROUTES, route};
 
 use crate::apps::{App, Apps};
 use crate::auth::Authorizer;
@@ -48,7 +52,9 @@ use crate::config::Limits;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
 use crate::limits::RateLimit;
+use crate::metrics::Metrics;
 use crate::users::Users;
+use crate::webhooks::Webhooks;
 
 /// What all handlers share.
 pub struct Context {
@@ -66,6 +72,10 @@ pub struct Context {
     pub authorizer: Arc<Authorizer>,
     /// The app whose secret the built-in authorizer signs with; none when it is disabled.
     pub signing_app: Option<Arc<App>>,
+    /// Read by the figures alone: events come to it by the broker.
+    pub webhooks: Arc<Webhooks>,
+    /// Where requests and publications are counted.
+    pub metrics: Arc<Metrics>,
     /// Limits of the API.
     pub limits: Limits,
     /// `limits.api_requests_per_s` of each app, by its index.
@@ -110,6 +120,11 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// `/up` and `/ready` alone.
+pub fn probes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+    health::probes(warp::any().map(move || context.clone()).boxed())
+}
+
 /// The context, as a filter.
 type Shared = BoxedFilter<(Arc<Context>,)>;
 
@@ -120,7 +135,8 @@ impl Context {
     }
 }
 
-async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
+/// The answer where no route takes the request.
+pub async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
     let (status, message) = if rejection.is_not_found() {
         (StatusCode::NOT_FOUND, "Not found".to_owned())
     } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
@@ -135,7 +151,8 @@ fn text(status: StatusCode, message: impl Into<String>) -> Response {
     warp::reply::with_status(message.into(), status).into_response()
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
+/// A value as the body of a response.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     // Only maps with keys that are not strings fail, and there are none.
     let body = serde_json::to_vec(value).unwrap_or_default();
     let mut response = Response::new(body.into());

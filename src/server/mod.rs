@@ -29,6 +29,7 @@ use tracing::{error, info};
 pub use self::listen::{Listener, bind};
 
 use self::accept::Acceptor;
+use crate::admin;
 use crate::apps::{App, Apps};
 use crate::auth::{AuthSetupError, Authorizer};
 use crate::broker::Broker;
@@ -36,9 +37,10 @@ use crate::config::Config;
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
-use crate::http::Context;
+use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
+use crate::metrics::Metrics;
 use crate::users::Users;
 use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
 
@@ -52,10 +54,12 @@ const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address is taken, not ours, or not allowed.
-    #[error("cannot listen on {address}: {source} (server.host, server.port)")]
+    #[error("cannot listen on {address}: {source} ({settings})")]
     Bind {
         /// Where it was to listen.
         address: String,
+        /// The settings that say so.
+        settings: &'static str,
         /// What the operating system says.
         source: std::io::Error,
     },
@@ -133,8 +137,17 @@ pub async fn run(
     let (context, mut empty, delivery) = context(&config, &hub)?;
 
     let (stop, stopped) = watch::channel(false);
-    let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped);
+    let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped.clone());
     let mut accepting = tokio::spawn(acceptor.run(listener.tcp));
+    // Dropped at the end, whatever is under way there.
+    let mut admin = JoinSet::new();
+    if let (Some(tcp), Some(settings)) = (listener.admin, &config.admin) {
+        if let Ok(address) = tcp.local_addr() {
+            info!(%address, "admin listener");
+        }
+        let routes = admin::routes(context.clone(), &settings.token);
+        admin.spawn(Acceptor::admin(routes, stopped).run(tcp));
+    }
 
     tokio::select! {
         () = shutdown => {}
@@ -178,7 +191,13 @@ fn context(
     let limits = &config.limits;
     let apps = Arc::new(Apps::new(config.apps.clone()));
     let (webhooks, delivery) = Webhooks::start(&apps, &webhooks::Settings::default())?;
-    let broker = Broker::start(hub.clone(), webhooks, &apps, limits.presence_members);
+    let broker = Broker::start(
+        hub.clone(),
+        webhooks.clone(),
+        &apps,
+        limits.presence_members,
+    );
+    let metrics = Arc::new(Metrics::new(&http::ROUTES, None));
     let users = Arc::new(Users::new(hub.clone(), &apps));
     let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
     let (admission, empty) = Admission::new(limits, apps.iter());
@@ -207,6 +226,7 @@ fn context(
         policies: policies.collect(),
         apps: apps.clone(),
         authorizer: authorizer.clone(),
+        metrics: metrics.clone(),
         activity_timeout_s: limits.activity_timeout_s as u32,
         message_bytes: limits.message_bytes,
     });
@@ -221,6 +241,8 @@ fn context(
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
         draining: false.into(),
+        webhooks,
+        metrics,
         apps,
         broker,
         users,

@@ -1,7 +1,8 @@
-//! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls, and a
-//! receiver of webhooks.
+//! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls, a receiver of
+//! webhooks, and the figures of the admin listener.
 
 pub mod client;
+pub mod figures;
 pub mod http;
 pub mod page;
 pub mod receiver;
@@ -38,6 +39,8 @@ pub async fn until(what: &str, mut yes: impl AsyncFnMut() -> bool) {
 /// A running server with the embedded defaults and what the test's TOML changes.
 pub struct Server {
     pub address: SocketAddr,
+    /// Where the admin listener is, if the test wants it.
+    pub admin: Option<SocketAddr>,
     /// Keeps its connections, as a backend does.
     pub http: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
@@ -50,20 +53,37 @@ impl Server {
     }
 
     pub async fn with(toml: &str) -> Server {
+        let mut config = Config::from_toml(toml).expect("the test's config is good");
+        // One port is configured, and servers of many tests run at once.
+        config.admin = None;
+        Server::run(config)
+    }
+
+    /// With the admin listener on a free port.
+    pub async fn with_admin(toml: &str) -> Server {
+        let mut config = Config::from_toml(toml).expect("the test's config is good");
+        if let Some(admin) = &mut config.admin {
+            admin.port = 0;
+        }
+        Server::run(config)
+    }
+
+    fn run(mut config: Config) -> Server {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         });
-        let mut config = Config::from_toml(toml).expect("the test's config is good");
         config.server.port = 0;
         let listener = gema::server::bind(&config).expect("a free port");
         let address = listener.local_addr().expect("an address");
+        let admin = listener.admin_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(gema::run(listener, config, async {
             drop(stopped.await);
         }));
         Server {
             address,
+            admin,
             http: reqwest::Client::new(),
             stop: Some(stop),
             running,
