@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //!
-//! Arrows point one way: `hub <- bus <- {broker, users} <- gateway <- {cluster, http} <- server <- cli`; the protocol
-//! itself is the crate `gema-protocol`, below all of them.
+//! Arrows point one way: `hub <- bus <- {broker, users} <- gateway <- {cluster, http} <- admin <- server <- cli`; the
+//! protocol itself is the crate `gema-protocol`, below all of them.
 //!
 //! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.
 //! * [`bus`]: between nodes: events, and the registry of who is where, in Redis.
@@ -12,16 +12,19 @@
 //! * [`cluster`]: being one of several nodes: hearing the others, holding a lease, cleaning up after the dead.
 //! * [`gateway`]: doors to the hub: the Pusher WebSocket, and the same over plain HTTP.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
+//! * [`admin`]: the second listener, for those who run the server.
 //! * [`server`]: listening, the accept loop, the orderly end.
 //! * [`cli`]: one file a command.
 //! * [`config`]: what the user wrote, and what it means.
 //! * [`apps`]: the apps and whose pages may use them.
 //! * [`auth`]: JWTs, channel rules, guards.
 //! * [`webhooks`]: telling an app's back end what happens in its channels.
+//! * [`metrics`]: figures, and their text for Prometheus.
 //! * [`limits`], [`clock`], `outbound`: rates, time, and requests of our own.
 //!
 //! [`run`] is the whole server; tests call it too.
 
+pub mod admin;
 pub mod apps;
 pub mod auth;
 pub mod broker;
@@ -34,6 +37,7 @@ pub mod gateway;
 pub mod http;
 pub mod hub;
 pub mod limits;
+pub mod metrics;
 mod outbound;
 pub mod presence;
 pub mod server;

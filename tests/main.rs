@@ -33,6 +33,7 @@ mod handshake;
 mod harness;
 mod hostile_input;
 mod liveness;
+mod metrics;
 mod order;
 mod presence;
 mod proxy;

@@ -43,6 +43,8 @@ impl Server {
             }
         }
         command.env("GEMA_LOG", "warn");
+        // Another gema on this machine may have it.
+        command.env("GEMA_ADMIN__PORT", "0");
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let stdout = child.stdout.take();
         // From here on an early return ends the child.

@@ -124,7 +124,8 @@ pub(crate) fn is_hex_of(given: &str, expected: Hmac<Sha256>) -> bool {
 }
 
 /// Compares in a time that depends on the lengths alone.
-pub(crate) fn same(a: &str, b: &str) -> bool {
+#[must_use]
+pub fn same(a: &str, b: &str) -> bool {
     let difference = a
         .bytes()
         .zip(b.bytes())

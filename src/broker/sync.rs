@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gema_protocol::envelope::Envelope;
@@ -240,11 +239,7 @@ impl Broker {
             return;
         };
         if let Some(missing) = shared.heard.note(event) {
-            if missing > 0 {
-                bus.counters
-                    .gaps
-                    .fetch_add(u64::from(missing), Ordering::Relaxed);
-            }
+            bus.count_gaps(missing);
             self.hub.publish(topic, &event.frame, event.except).await;
         }
     }

@@ -40,6 +40,7 @@ use self::redis::{AskError, Command, Inbox, LinkId, Redis, Servers};
 use self::registry::{FormError, Home, SCRIPTS};
 use crate::apps::Apps;
 use crate::hub::Topic;
+use crate::metrics::BusReading;
 
 /// How long a lock on a dead node lasts, in milliseconds: longer than any step of the work done under it.
 const REAPING_MS: u64 = 10_000;
@@ -86,21 +87,16 @@ pub struct Bus {
     up_since: Mutex<HashMap<LinkId, Instant>>,
     /// Who holds something without a lease, where, and since when that is known.
     suspects: Mutex<HashMap<(Place, NodeName), Instant>>,
-    /// For the metrics.
-    pub counters: Counters,
+    counters: Counters,
 }
 
 /// What has gone over the bus, since the start.
 #[derive(Debug, Default)]
-pub struct Counters {
-    /// Events sent to other nodes.
-    pub sent: AtomicU64,
-    /// Messages heard from them.
-    pub received: AtomicU64,
-    /// Events that other nodes sent and this one missed.
-    pub gaps: AtomicU64,
-    /// Dead nodes that this one has cleaned up after.
-    pub sweeps: AtomicU64,
+struct Counters {
+    sent: AtomicU64,
+    received: AtomicU64,
+    gaps: AtomicU64,
+    sweeps: AtomicU64,
 }
 
 /// No answer.
@@ -177,6 +173,12 @@ impl Bus {
         self.counters.received.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts events of other nodes that did not arrive.
+    pub fn count_gaps(&self, missing: u32) {
+        let gaps = &self.counters.gaps;
+        gaps.fetch_add(u64::from(missing), Ordering::Relaxed);
+    }
+
     /// Counts a dead node that was cleaned up after.
     pub fn count_sweep(&self) {
         self.counters.sweeps.fetch_add(1, Ordering::Relaxed);
@@ -232,9 +234,17 @@ impl Bus {
         self.redis.health()
     }
 
-    /// Events for other nodes that were dropped because Redis was away for too long.
-    pub fn dropped(&self) -> u64 {
-        self.redis.dropped()
+    /// What has gone over the bus, since the start.
+    pub fn figures(&self) -> BusReading {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BusReading {
+            up: self.health().is_ok(),
+            sent: load(&self.counters.sent),
+            received: load(&self.counters.received),
+            dropped: self.redis.dropped(),
+            gaps: load(&self.counters.gaps),
+            sweeps: load(&self.counters.sweeps),
+        }
     }
 
     /// Hears the news of a place from now on.

@@ -116,7 +116,8 @@ impl Check<'_> {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether only this machine reaches what listens there.
+pub(super) fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host.eq_ignore_ascii_case("localhost"),

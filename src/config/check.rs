@@ -43,6 +43,7 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
             http_fallback: raw.gateways.http_fallback,
         },
         redis: check.redis(&raw.redis),
+        admin: check.admin(&raw.admin),
     };
     check.development_secret(&config.apps, &config.server.host);
     ConfigError::unless_none(config, check.problems)
@@ -84,7 +85,7 @@ impl Check<'_> {
             _ => {}
         }
         Server {
-            host: self.host(&raw.host),
+            host: self.host("server.host", &raw.host),
             port: raw.port,
             path_prefix: self.path_prefix(&raw.path_prefix),
             tls_cert,
@@ -122,7 +123,8 @@ impl Check<'_> {
         }
     }
 
-    fn host(&mut self, given: &str) -> String {
+    /// An address or a name to listen on, without the brackets of IPv6.
+    pub(super) fn host(&mut self, path: &str, given: &str) -> String {
         let host = given.trim();
         let host = host
             .strip_prefix('[')
@@ -133,10 +135,10 @@ impl Check<'_> {
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
         };
         if host.is_empty() {
-            self.refuse("server.host", Why::Empty);
+            self.refuse(path, Why::Empty);
         } else if host.parse::<IpAddr>().is_err() && !is_name(host) {
             let given = given.to_owned();
-            self.refuse("server.host", Why::NotAHost { given });
+            self.refuse(path, Why::NotAHost { given });
         }
         host.to_owned()
     }
@@ -448,7 +450,7 @@ mod tests {
 
     #[test]
     fn debug_output_holds_no_secret() {
-        let config = Config::from_toml("auth.jwt_secret = 'hush'").unwrap();
+        let config = Config::from_toml("auth.jwt_secret = 'hush'\nadmin.token = 'hush'").unwrap();
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush"), "{shown}");
         assert!(!shown.contains("app-secret"), "{shown}");

@@ -168,6 +168,11 @@ pub enum Why {
          set secret under [[apps]] in a file or {variable} in the environment"
     )]
     DevelopmentSecret { host: String, variable: String },
+    #[error(
+        "is {host}, where others reach it, and admin.token is empty; set token under [admin] in a file or \
+         GEMA_ADMIN__TOKEN in the environment, or switch the listener off with admin.port = 0"
+    )]
+    OpenAdmin { host: String },
 }
 
 /// Where a value was written.

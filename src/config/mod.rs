@@ -1,6 +1,7 @@
 //! The configuration: what the sources say (`raw`), read and laid over each other (`document`, `variables`, `layers`),
 //! becomes one checked [`Config`] (`check`) or a [`ConfigError`] that names every mistake and its place.
 
+mod admin;
 mod apps;
 mod check;
 mod document;
@@ -39,6 +40,8 @@ pub struct Config {
     pub gateways: Gateways,
     /// `[redis]`; none = one node.
     pub redis: Option<Redis>,
+    /// The second listener; `None` when it is off.
+    pub admin: Option<Admin>,
 }
 
 /// `[server]`
@@ -128,6 +131,17 @@ pub struct Redis {
     pub node_lease_s: u64,
 }
 
+/// `[admin]`, when it is on.
+#[derive(Clone)]
+pub struct Admin {
+    /// As [`Server::host`].
+    pub host: String,
+    /// TCP port. A file's 0 means off and does not come here; in here it lets the system choose, as tests do.
+    pub port: u16,
+    /// What callers must know; empty lets everybody in, which only a loopback host may have.
+    pub token: String,
+}
+
 /// Where to read a configuration from; the default is nowhere, which gives the embedded defaults.
 #[derive(Clone, Default)]
 pub struct Sources {
@@ -195,6 +209,16 @@ impl fmt::Debug for Auth {
             .field("app", &self.app)
             .field("rules", &self.settings.rules)
             .field("guards", &self.settings.guards)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shows no secret.
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("host", &self.host)
+            .field("port", &self.port)
             .finish_non_exhaustive()
     }
 }
@@ -314,13 +338,15 @@ mod tests {
     fn the_effective_configuration_shows_no_secret_and_can_be_read_again() {
         let (_directory, mut sources) = sources("[[auth.guards]]\nchannel = 'admin'");
         sources.port = Some(7000);
-        sources.env = vec![("JWT_SECRET".to_owned(), "hush".to_owned())];
+        let env = [("JWT_SECRET", "hush"), ("GEMA_ADMIN__TOKEN", "hush, too")];
+        sources.env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
         let shown = Config::explain(&sources).unwrap();
         assert!(
             !shown.contains("app-secret") && !shown.contains("hush"),
             "{shown}"
         );
         assert!(shown.contains("jwt_secret = \"***\""), "{shown}");
+        assert!(shown.contains("\ntoken = \"***\""), "{shown}");
         assert!(shown.contains("encryption_master_key = \"\""), "{shown}");
         let again = Config::from_toml(&shown).unwrap();
         assert_eq!(again.server.port, 7000);

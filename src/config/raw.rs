@@ -88,6 +88,7 @@ pub(super) struct Raw {
     pub(super) auth: RawAuth,
     pub(super) gateways: RawGateways,
     pub(super) redis: RawRedis,
+    pub(super) admin: RawAdmin,
 }
 
 impl Table for Raw {
@@ -98,6 +99,7 @@ impl Table for Raw {
         ("auth", Kind::Table(RawAuth::KEYS)),
         ("gateways", Kind::Table(RawGateways::KEYS)),
         ("redis", Kind::Table(RawRedis::KEYS)),
+        ("admin", Kind::Table(RawAdmin::KEYS)),
     ];
 }
 
@@ -224,6 +226,15 @@ table! {
     }
 }
 
+table! {
+    /// `[admin]`
+    RawAdmin {
+        host: String,
+        port: u16,
+        token: String,
+    }
+}
+
 impl Raw {
     /// The effective configuration as TOML. A secret that is set shows as `***`, so this may be printed and shared.
     pub(super) fn into_masked_toml(mut self) -> String {
@@ -232,7 +243,7 @@ impl Raw {
                 .iter_mut()
                 .chain([&mut app.encryption_master_key])
         });
-        for secret in apps.chain([&mut self.auth.jwt_secret]) {
+        for secret in apps.chain([&mut self.auth.jwt_secret, &mut self.admin.token]) {
             if !secret.is_empty() {
                 *secret = "***".to_owned();
             }

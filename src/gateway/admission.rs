@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
+use super::Kind;
 use crate::apps::App;
 use crate::config::Limits;
 use crate::limits::RateLimit;
@@ -16,17 +17,26 @@ use crate::limits::RateLimit;
 pub struct Admission {
     all: Arc<AtomicUsize>,
     max_connections: usize,
-    apps: HashMap<u32, Arc<AtomicUsize>>,
+    apps: HashMap<u32, Arc<OfApp>>,
     handshakes: RateLimit,
     /// Cloned into every admission; when all are gone, the server is empty. `None` once it is closing.
     alive: Mutex<Option<mpsc::Sender<()>>>,
+}
+
+/// The connections of one app.
+#[derive(Debug, Default)]
+struct OfApp {
+    all: AtomicUsize,
+    /// The same by gateway; `Kind as usize` is the place.
+    by_gateway: [AtomicUsize; Kind::ALL.len()],
 }
 
 /// A connection's right to be here.
 #[derive(Debug)]
 pub struct Admitted {
     all: Arc<AtomicUsize>,
-    app: Arc<AtomicUsize>,
+    app: Arc<OfApp>,
+    gateway: Kind,
     _alive: mpsc::Sender<()>,
 }
 
@@ -71,21 +81,23 @@ impl Admission {
         *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Lets one more connection of `app` in, or says what is full.
-    pub fn admit(&self, app: &App) -> Result<Admitted, Full> {
+    /// Lets one more connection of `app` in that comes by `gateway`, or says what is full.
+    pub fn admit(&self, app: &App, gateway: Kind) -> Result<Admitted, Full> {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = alive.clone().ok_or(Full::Closing)?;
         let of_app = self.apps.get(&app.index).cloned().unwrap_or_default();
         if !raise(&self.all, self.max_connections) {
             return Err(Full::Server);
         }
-        if !raise(&of_app, app.max_connections as usize) {
+        if !raise(&of_app.all, app.max_connections as usize) {
             self.all.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::App);
         }
+        of_app.by_gateway[gateway as usize].fetch_add(1, Ordering::Relaxed);
         Ok(Admitted {
             all: self.all.clone(),
             app: of_app,
+            gateway,
             _alive: alive,
         })
     }
@@ -93,14 +105,23 @@ impl Admission {
     /// Connections of `app` that are open now.
     pub fn connections(&self, app: &App) -> usize {
         let count = self.apps.get(&app.index);
-        count.map_or(0, |count| count.load(Ordering::Relaxed))
+        count.map_or(0, |count| count.all.load(Ordering::Relaxed))
+    }
+
+    /// Those of them that came by `gateway`.
+    pub fn connections_by(&self, app: &App, gateway: Kind) -> usize {
+        let count = self.apps.get(&app.index);
+        count.map_or(0, |count| {
+            count.by_gateway[gateway as usize].load(Ordering::Relaxed)
+        })
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::Relaxed);
-        self.app.fetch_sub(1, Ordering::Relaxed);
+        self.app.all.fetch_sub(1, Ordering::Relaxed);
+        self.app.by_gateway[self.gateway as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 

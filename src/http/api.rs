@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use gema_protocol::channel::{ChannelName, ChannelNameError};
@@ -18,6 +19,7 @@ use super::{Call, Context, text};
 use crate::apps::App;
 use crate::clock;
 use crate::hub::Topic;
+use crate::metrics::Refused;
 
 /// Why a call of the API is refused.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,8 @@ pub(super) struct Signed {
     pub(super) app: Arc<App>,
     pub(super) query: String,
     pub(super) body: Bytes,
+    /// When it was found good.
+    pub(super) accepted: Instant,
 }
 
 impl Signed {
@@ -75,14 +79,22 @@ impl Signed {
             return Err(ApiError::Disabled(app_id.to_owned()));
         }
         if let Some(rate) = context.rates.get(&app.index) {
-            rate.take(clock::now_ms())
-                .map_err(|wait_ms| ApiError::TooMany {
+            rate.take(clock::now_ms()).map_err(|wait_ms| {
+                context.metrics.refused(Refused::ApiRate);
+                ApiError::TooMany {
                     retry_after_s: wait_ms.div_ceil(1000).max(1),
-                })?;
+                }
+            })?;
         }
         let app = app.clone();
         let query = query.to_owned();
-        Ok(Signed { app, query, body })
+        let accepted = Instant::now();
+        Ok(Signed {
+            app,
+            query,
+            body,
+            accepted,
+        })
     }
 
     /// The app, if the call names it by its key: what can be known before the body.

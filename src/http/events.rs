@@ -23,6 +23,7 @@ use super::api::{ApiError, Signed, answer, segment};
 use super::channels::{Attributes, Info};
 use super::{Call, Context, Shared, body, json};
 use crate::hub::Topic;
+use crate::metrics::{Metrics, Source};
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     let post = warp::post()
@@ -122,7 +123,7 @@ async fn trigger(context: Arc<Context>, signed: Signed) -> Result<Response, ApiE
         body => parse(body)?,
     };
     let event = Event::check(trigger.or_query(&signed), &context, &signed)?;
-    publish(&context, std::slice::from_ref(&event)).await?;
+    publish(&context, &signed, std::slice::from_ref(&event)).await?;
     if event.info.is_empty() {
         return Ok(json(StatusCode::OK, &serde_json::Map::new()));
     }
@@ -150,7 +151,7 @@ async fn trigger_one_channel(
         ..Trigger::default()
     };
     let event = Event::check(trigger, &context, &signed)?;
-    publish(&context, std::slice::from_ref(&event)).await?;
+    publish(&context, &signed, std::slice::from_ref(&event)).await?;
     // 202 it has always been here; SDKs of that time take nothing else for success.
     Ok(json(StatusCode::ACCEPTED, &serde_json::Map::new()))
 }
@@ -176,7 +177,7 @@ async fn trigger_batch(context: Arc<Context>, signed: Signed) -> Result<Response
         let event = Event::check(trigger, &context, &signed);
         events.push(event.map_err(|error| error.within(index))?);
     }
-    publish(&context, &events).await?;
+    publish(&context, &signed, &events).await?;
     if events.iter().all(|event| event.info.is_empty()) {
         return Ok(json(StatusCode::OK, &serde_json::Map::new()));
     }
@@ -190,8 +191,17 @@ async fn trigger_batch(context: Arc<Context>, signed: Signed) -> Result<Response
 }
 
 /// Publishes to every channel or, if the caller hangs up first, to none.
-async fn publish(context: &Arc<Context>, events: &[Event<'_>]) -> Result<(), ApiError> {
+async fn publish(
+    context: &Arc<Context>,
+    signed: &Signed,
+    events: &[Event<'_>],
+) -> Result<(), ApiError> {
     let publications: Vec<_> = events.iter().flat_map(Event::publications).collect();
+    let (channels, accepted) = (publications.len(), signed.accepted);
+    let counted = move |metrics: &Metrics| {
+        metrics.published(Source::Api, channels);
+        metrics.handed_over(accepted.elapsed());
+    };
     if let [
         Publication {
             topic,
@@ -202,9 +212,10 @@ async fn publish(context: &Arc<Context>, events: &[Event<'_>]) -> Result<(), Api
     {
         // One is never done by half. A task for it would wake another thread: 28 us a request instead of 22.
         context.broker.publish(topic, frame, *except).await;
+        counted(&context.metrics);
         return Ok(());
     }
-    let broker = context.broker.clone();
+    let (broker, metrics) = (context.broker.clone(), context.metrics.clone());
     let all = async move {
         for Publication {
             topic,
@@ -214,6 +225,7 @@ async fn publish(context: &Arc<Context>, events: &[Event<'_>]) -> Result<(), Api
         {
             broker.publish(&topic, &frame, except).await;
         }
+        counted(&metrics);
     };
     tokio::spawn(all).await.map_err(|_| ApiError::Failed)
 }

@@ -14,8 +14,10 @@ use warp::{Filter, Rejection, Reply};
 use super::api::{ApiError, segment};
 use super::body::{self, BodyError};
 use super::{Call, Context, Shared, text};
+use crate::gateway::Kind;
 use crate::gateway::fallback::{Answer, Manner, SessionName, Sessions, Unknown};
 use crate::gateway::pusher::handshake::Handshake;
+use crate::metrics::Refused;
 
 /// Messages in one send request. pusher-js sends one at a time.
 const MESSAGES: usize = 100;
@@ -86,11 +88,13 @@ where
             // Reading it, empty as it is, is how the end of the connection is noticed.
             nothing(stream).await?;
             if context.draining() && !sessions.has(&name) {
+                context.metrics.refused(Refused::Draining);
                 return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down"));
             }
             let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
             let query = call.uri.query().unwrap_or_default();
             let handshake = Handshake::new(
+                Kind::Fallback,
                 call.client,
                 Some(target.key),
                 query,

@@ -13,6 +13,15 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     let get = warp::get().or(warp::head()).unify();
+    let landing = warp::path::end().and(get).map(|| {
+        format!("gema {VERSION}, a broadcast server that speaks the Pusher protocol.\n")
+            .into_response()
+    });
+    probes(shared).or(landing).unify().boxed()
+}
+
+pub(super) fn probes(shared: Shared) -> BoxedFilter<(Response,)> {
+    let get = warp::get().or(warp::head()).unify();
     let up = warp::path!("up").and(get).map(|| {
         let body = serde_json::json!({ "status": "up", "version": VERSION });
         json(StatusCode::OK, &body)
@@ -31,9 +40,5 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
                     json(StatusCode::SERVICE_UNAVAILABLE, &body)
                 }
             });
-    let landing = warp::path::end().and(get).map(|| {
-        format!("gema {VERSION}, a broadcast server that speaks the Pusher protocol.\n")
-            .into_response()
-    });
-    up.or(ready).unify().or(landing).unify().boxed()
+    up.or(ready).unify().boxed()
 }

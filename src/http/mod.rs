@@ -10,6 +10,7 @@
 //! * [`connections`]: how many connections an app has.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
 //! * [`health`]: alive, ready, and the landing page.
+//! * [`route`]: what the figures call each route.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
 //! * [`body`]: reading a request's body within a limit, chunked or not.
 //! * [`cors`]: what browsers of other origins are told.
@@ -23,6 +24,7 @@ mod cors;
 mod events;
 mod fallback;
 mod health;
+mod route;
 mod upgrade;
 mod users;
 
@@ -30,7 +32,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hyper::header::CONTENT_TYPE;
 use hyper::{StatusCode, Uri};
@@ -39,17 +41,25 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
+pub use self::broadcasting::bearer;
 pub use self::cors::Cors;
+pub use self::route::{ROUTES, route};
 
 use crate::apps::{App, Apps};
 use crate::auth::Authorizer;
 use crate::broker::Broker;
 use crate::bus::Bus;
+use crate::clock;
 use crate::config::Limits;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
 use crate::limits::RateLimit;
+use crate::metrics::Metrics;
 use crate::users::Users;
+use crate::webhooks::Webhooks;
+
+/// A load balancer asks more often than this.
+const WATCHED_MS: u64 = 10_000;
 
 /// What all handlers share.
 pub struct Context {
@@ -67,6 +77,10 @@ pub struct Context {
     pub authorizer: Arc<Authorizer>,
     /// The app whose secret the built-in authorizer signs with; none when it is disabled.
     pub signing_app: Option<Arc<App>>,
+    /// Read by the figures alone: events come to it by the broker.
+    pub webhooks: Arc<Webhooks>,
+    /// Where requests and publications are counted.
+    pub metrics: Arc<Metrics>,
     /// Limits of the API.
     pub limits: Limits,
     /// `limits.api_requests_per_s` of each app, by its index.
@@ -77,6 +91,8 @@ pub struct Context {
     pub bus: Option<Arc<Bus>>,
     /// Set on SIGTERM: not fit for new traffic.
     pub draining: AtomicBool,
+    /// When `/ready` was last asked, in milliseconds of [`clock::now_ms`]; 0 = never.
+    pub ready_asked_ms: AtomicU64,
 }
 
 /// The request line and the caller, put into the extensions of each request.
@@ -113,6 +129,11 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// `/up` and `/ready` alone.
+pub fn probes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+    health::probes(warp::any().map(move || context.clone()).boxed())
+}
+
 /// The context, as a filter.
 type Shared = BoxedFilter<(Arc<Context>,)>;
 
@@ -122,11 +143,19 @@ impl Context {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody goes by `/ready`: a load balancer has asked in the last while.
+    pub fn is_watched(&self) -> bool {
+        let asked_ms = self.ready_asked_ms.load(Ordering::Relaxed);
+        asked_ms > 0 && clock::now_ms() < asked_ms + WATCHED_MS
+    }
+
     /// Whether the server is fit for traffic.
     ///
     /// # Errors
     /// Why it is not, in words for an operator.
     pub fn readiness(&self) -> Result<(), String> {
+        self.ready_asked_ms
+            .store(clock::now_ms(), Ordering::Relaxed);
         if self.draining() {
             return Err("draining: the server is shutting down".into());
         }
@@ -134,7 +163,8 @@ impl Context {
     }
 }
 
-async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
+/// The answer where no route takes the request.
+pub async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
     let (status, message) = if rejection.is_not_found() {
         (StatusCode::NOT_FOUND, "Not found".to_owned())
     } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
@@ -149,7 +179,8 @@ fn text(status: StatusCode, message: impl Into<String>) -> Response {
     warp::reply::with_status(message.into(), status).into_response()
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
+/// A value as the body of a response.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     // Only maps with keys that are not strings fail, and there are none.
     let body = serde_json::to_vec(value).unwrap_or_default();
     let mut response = Response::new(body.into());

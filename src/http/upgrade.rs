@@ -20,7 +20,9 @@ use warp::{Filter, Rejection};
 
 use super::api::segment;
 use super::{Call, Context, Shared, text};
+use crate::gateway::Kind;
 use crate::gateway::pusher::{self, handshake::Handshake};
+use crate::metrics::Refused;
 
 /// Subprotocols that the Swift client offers, e.g. `pusher-channels-protocol-7`.
 const SUBPROTOCOL: &str = "pusher-channels-protocol-";
@@ -73,12 +75,14 @@ fn switch(
         (Ok(_), None) => return not_a_websocket("the connection cannot be upgraded"),
     };
     if context.draining() {
+        context.metrics.refused(Refused::Draining);
         return text(StatusCode::SERVICE_UNAVAILABLE, "Shutting down");
     }
     let key = path.trim_end_matches('/');
     let key = (!key.is_empty() && !key.contains('/')).then(|| segment(key));
     let origin = header(headers, &ORIGIN).map(str::to_owned);
     let handshake = Handshake::new(
+        Kind::Pusher,
         call.client,
         key,
         call.uri.query().unwrap_or_default(),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gema_protocol::frame::Frame;
+use tokio::sync::oneshot;
 
 use super::link::Link;
-use super::{ConnectionId, Farewell, Topic};
+use super::{ConnectionId, Farewell, Report, Topic};
 
 #[derive(Debug)]
 pub(super) enum Command {
@@ -51,5 +52,9 @@ pub(super) enum Command {
     Drain {
         farewell: Farewell,
         grace: Duration,
+    },
+    /// What have you done, and what waits?
+    Inspect {
+        report: oneshot::Sender<Report>,
     },
 }

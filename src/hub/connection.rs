@@ -10,6 +10,7 @@ use super::command::Command;
 use super::link::{Link, Wire};
 use super::outbox::Outbox;
 use super::pool::Pool;
+use super::report::NO_CLOSE_FRAME;
 use crate::clock;
 
 /// How long a peer may take to read its farewell and end its side before both are cut.
@@ -38,9 +39,13 @@ pub(super) enum Phase {
     Closing {
         until_ms: u64,
         finished: bool,
+        /// Of the close frame.
+        code: u16,
     },
     /// Cut; its own task is about to remove it.
-    Severed,
+    Severed {
+        code: u16,
+    },
 }
 
 impl Connection {
@@ -58,12 +63,13 @@ impl Connection {
         }
     }
 
-    /// From now on only what is in the outbox is sent.
-    pub(super) fn begin_closing(&mut self) {
+    /// From now on only what is in the outbox is sent; `code` is that of the close frame there.
+    pub(super) fn begin_closing(&mut self, code: u16) {
         self.link.set_closing();
         self.phase = Phase::Closing {
             until_ms: clock::now_ms() + FAREWELL.as_millis() as u64,
             finished: false,
+            code,
         };
     }
 
@@ -78,9 +84,17 @@ impl Connection {
 
     /// Cuts both directions; its own task sees that and removes it.
     pub(super) fn sever(&mut self, pool: &mut Pool) {
-        self.phase = Phase::Severed;
+        self.phase = Phase::Severed { code: self.code() };
         self.outbox.clear(pool);
         self.link.sever();
+    }
+
+    /// With which close code it ends, if it ended now.
+    pub(super) fn code(&self) -> u16 {
+        match self.phase {
+            Phase::Open => NO_CLOSE_FRAME,
+            Phase::Closing { code, .. } | Phase::Severed { code } => code,
+        }
     }
 
     /// The kernel takes no more: promises one [`Command::Writable`] for when it does. At most one such task

@@ -7,7 +7,7 @@ use ahash::RandomState;
 use gema_protocol::channel::ChannelName;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::Topic;
+use super::{Census, Topic};
 
 /// Locks that the channels share. With 64, two busy channels rarely meet on one.
 const STRIPES: usize = 64;
@@ -58,6 +58,18 @@ impl Directory {
         }
         found.sort_unstable();
         found
+    }
+
+    /// Counts all channels, one lock after the other: what changes meanwhile is counted before or after the change.
+    pub(super) async fn census(&self) -> Census {
+        let mut census = Census::default();
+        for stripe in &self.stripes {
+            let stripe = stripe.lock().await;
+            for (topic, counts) in &stripe.counts {
+                census.count(topic.channel.kind().access, counts.iter().sum());
+            }
+        }
+        census
     }
 }
 

@@ -11,6 +11,7 @@
 //! * [`farewell`]: the last frames of a connection.
 //! * [`link`]: what a shard and a connection's reading task share: the socket.
 //! * [`directory`]: channel -> which shards have subscribers, and how many.
+//! * [`report`]: what the shards have done, for the figures.
 //!
 //! # Promises
 //!
@@ -26,6 +27,7 @@ mod farewell;
 mod link;
 mod outbox;
 mod pool;
+mod report;
 mod shard;
 mod subscribers;
 
@@ -37,11 +39,12 @@ use gema_protocol::channel::ChannelName;
 use gema_protocol::frame::Frame;
 use gema_protocol::liveness::Liveness;
 use gema_protocol::socket_id::SocketId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 pub use self::farewell::Farewell;
 pub use self::link::{Drained, Link};
+pub use self::report::{Census, Report};
 
 use self::command::Command;
 use self::directory::Directory;
@@ -222,6 +225,29 @@ impl Hub {
     /// The occupied channels of an app whose names begin with `prefix`, with their subscriptions, by name.
     pub async fn channels(&self, app: u32, prefix: &str) -> Vec<(ChannelName, u32)> {
         self.directory.list(app, prefix).await
+    }
+
+    /// What all shards have done so far. Each answers between two batches of its work, after a walk over its connections.
+    pub async fn report(&self) -> Report {
+        let mut answers = Vec::with_capacity(self.shards.len());
+        for shard in &self.shards {
+            let (report, answer) = oneshot::channel();
+            // The inbox is closed only when the process is ending.
+            drop(shard.send(Command::Inspect { report }).await);
+            answers.push(answer);
+        }
+        let mut all = Report::default();
+        for answer in answers {
+            if let Ok(report) = answer.await {
+                all.add(&report);
+            }
+        }
+        all
+    }
+
+    /// How many channels and subscriptions there are.
+    pub async fn census(&self) -> Census {
+        self.directory.census().await
     }
 
     fn shard_of(&self, id: ConnectionId) -> usize {

@@ -47,6 +47,11 @@ impl Outbox {
         }
     }
 
+    /// Frames and bytes that neither the kernel nor a door has taken.
+    pub(super) fn unwritten(&self) -> (usize, usize) {
+        (self.frames.len(), self.bytes)
+    }
+
     /// Writes until the outbox is empty or the kernel's buffer is full.
     pub(super) fn flush(&mut self, link: &Link, pool: &mut Pool) -> Flush {
         match &link.wire {

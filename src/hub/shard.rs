@@ -25,7 +25,7 @@ use super::link::Link;
 use super::outbox::Flush;
 use super::pool::{FrameNumber, Pool};
 use super::subscribers::Subscribers;
-use super::{ConnectionId, Farewell, Settings, Topic};
+use super::{ConnectionId, Farewell, Report, Settings, Topic};
 use crate::clock;
 
 /// Commands applied before sockets are looked at.
@@ -56,6 +56,8 @@ pub(super) struct Shard {
     /// Where the next tick goes on.
     cursor: usize,
     draining: Option<Draining>,
+    /// `outbox_bytes` is left zero: it is summed up when somebody asks.
+    done: Report,
     /// For the tasks that wait until a socket is writable.
     inbox: mpsc::WeakSender<Command>,
 }
@@ -71,6 +73,7 @@ impl Shard {
             dirty: VecDeque::new(),
             cursor: 0,
             draining: None,
+            done: Report::default(),
             inbox,
         }
     }
@@ -167,6 +170,8 @@ impl Shard {
                 let (now_ms, connections) = (clock::now_ms(), self.connections.len());
                 self.draining = Some(Draining::new(farewell, grace, now_ms, connections));
             }
+            // Who asked may have given up.
+            Command::Inspect { report } => drop(report.send(self.report())),
         }
     }
 
@@ -178,6 +183,7 @@ impl Shard {
         // Bounded by the file descriptors of the process, far below 2^32.
         let index = self.connections.insert(Connection::new(id, link, patience)) as u32;
         self.indexes.insert(id, index);
+        self.done.connected += 1;
         self.push_one(index, hello);
         // One that slipped in while the listener was closing.
         if let Some(draining) = &self.draining {
@@ -190,7 +196,17 @@ impl Shard {
         if let Some(index) = self.indexes.remove(&id) {
             self.subscribers.forget(index);
             let mut connection = self.connections.remove(index as usize);
+            self.done.count_end(connection.code());
             connection.outbox.clear(&mut self.pool);
+        }
+    }
+
+    fn report(&self) -> Report {
+        let connections = self.connections.iter();
+        let unsent = connections.map(|(_, connection)| connection.outbox.bytes(&connection.link));
+        Report {
+            outbox_bytes: unsent.sum::<usize>() as u64,
+            ..self.done.clone()
         }
     }
 
@@ -250,6 +266,7 @@ impl Shard {
             return;
         }
         debug!(connection = connection.id.0, unsent, "slow consumer closed");
+        self.done.slow_consumers += 1;
         connection.outbox.cut(&connection.link, &mut self.pool);
         self.close(index, &Farewell::of(Code::OverCapacity));
     }
@@ -264,7 +281,7 @@ impl Shard {
             connection.outbox.push(&mut self.pool, number);
             self.pool.release(number);
         }
-        connection.begin_closing();
+        connection.begin_closing(farewell.code());
         self.mark(index);
     }
 
@@ -282,10 +299,15 @@ impl Shard {
             return;
         };
         connection.dirty = false;
-        if connection.blocked || connection.phase == Phase::Severed {
+        if connection.blocked || matches!(connection.phase, Phase::Severed { .. }) {
             return;
         }
-        match connection.outbox.flush(&connection.link, &mut self.pool) {
+        let (frames, bytes) = connection.outbox.unwritten();
+        let flushed = connection.outbox.flush(&connection.link, &mut self.pool);
+        let (frames_left, bytes_left) = connection.outbox.unwritten();
+        self.done.sent += (frames - frames_left) as u64;
+        self.done.sent_bytes += (bytes - bytes_left) as u64;
+        match flushed {
             Flush::Drained => connection.drained(),
             Flush::Blocked => connection.wait_writable(&self.inbox),
             Flush::Broken => connection.sever(&mut self.pool),
@@ -302,7 +324,7 @@ impl Shard {
                 continue;
             };
             match connection.phase {
-                Phase::Severed => {}
+                Phase::Severed { .. } => {}
                 Phase::Closing { until_ms, .. } if now_ms >= until_ms => {
                     connection.sever(&mut self.pool);
                 }

@@ -21,11 +21,13 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use tracing::{debug, warn};
+use warp::filters::BoxedFilter;
 use warp::reply::{Reply, Response};
 
 use super::forwarded;
 use crate::config::Config;
 use crate::http::{self, Call, Context, Cors};
+use crate::metrics::Metrics;
 
 /// How long a client may take for its TLS handshake.
 const TLS_PATIENCE: Duration = Duration::from_secs(10);
@@ -50,17 +52,21 @@ struct Surroundings {
     tls: Option<TlsAcceptor>,
     trusted: Arc<[IpNet]>,
     path_prefix: Arc<str>,
-    cors: Cors,
+    /// `None`: pages of other origins are told nothing.
+    cors: Option<Cors>,
+    /// Where requests are counted, if they are.
+    metrics: Option<Arc<Metrics>>,
     stopped: watch::Receiver<bool>,
 }
 
 /// The accept loop and what it hands to each connection.
 pub(super) struct Acceptor {
     surroundings: Surroundings,
-    context: Arc<Context>,
+    routes: BoxedFilter<(Response,)>,
 }
 
 impl Acceptor {
+    /// The public listener.
     pub(super) fn new(
         config: &Config,
         context: Arc<Context>,
@@ -71,18 +77,38 @@ impl Acceptor {
             tls,
             trusted: config.server.trusted_proxies.clone().into(),
             path_prefix: config.server.path_prefix.as_str().into(),
-            cors: Cors::new(context.apps.clone()),
+            cors: Some(Cors::new(context.apps.clone())),
+            metrics: Some(context.metrics.clone()),
             stopped,
         };
         Acceptor {
             surroundings,
-            context,
+            routes: http::routes(context),
+        }
+    }
+
+    /// The admin listener: plain HTTP, no proxies, no pages of other origins.
+    pub(super) fn admin(
+        routes: BoxedFilter<(Response,)>,
+        stopped: watch::Receiver<bool>,
+    ) -> Acceptor {
+        let surroundings = Surroundings {
+            tls: None,
+            trusted: Arc::default(),
+            path_prefix: Arc::default(),
+            cors: None,
+            metrics: None,
+            stopped,
+        };
+        Acceptor {
+            surroundings,
+            routes,
         }
     }
 
     /// Accepts until told to stop, then waits for the requests under way.
     pub(super) async fn run(self, listener: TcpListener) {
-        let service = warp::service(http::routes(self.context));
+        let service = warp::service(self.routes);
         let mut stopped = self.surroundings.stopped.clone();
         let mut connections = JoinSet::new();
         loop {
@@ -176,26 +202,39 @@ where
         cors,
         trusted,
         path_prefix,
+        metrics,
         ..
     } = surroundings;
-    if let Some(response) = cors.preflight(request.method(), request.headers()) {
-        return Ok(response);
-    }
-    let origin = cors.allowed(request.headers());
     let call = Call {
         uri: request.uri().clone(),
         client: forwarded::client(peer, request.headers(), &trusted),
     };
-    match without_prefix(request.uri(), &path_prefix) {
-        Some(uri) => *request.uri_mut() = uri,
-        None => {
+    let target = without_prefix(request.uri(), &path_prefix);
+    let route = http::route(target.as_ref().map_or("*", Uri::path));
+    let (method, headers) = (request.method(), request.headers());
+    let preflight = cors
+        .as_ref()
+        .and_then(|cors| cors.preflight(method, headers));
+    let response = match (preflight, target) {
+        (Some(response), _) => response,
+        (None, None) => {
             let message = "Bad request: the target is not a path";
-            return Ok(warp::reply::with_status(message, StatusCode::BAD_REQUEST).into_response());
+            warp::reply::with_status(message, StatusCode::BAD_REQUEST).into_response()
         }
+        (None, Some(target)) => {
+            let origin = cors.as_ref().map(|cors| cors.allowed(headers));
+            *request.uri_mut() = target;
+            request.extensions_mut().insert(call);
+            let mut response = service.call(request).await?;
+            if let Some(origin) = origin {
+                Cors::open(&mut response, origin);
+            }
+            response
+        }
+    };
+    if let Some(metrics) = metrics {
+        metrics.answered(route, response.status());
     }
-    request.extensions_mut().insert(call);
-    let mut response = service.call(request).await?;
-    Cors::open(&mut response, origin);
     Ok(response)
 }
 

@@ -11,16 +11,18 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::ServerError;
-use crate::config::{Config, Server};
+use crate::config::{Admin, Config, Server};
 
 /// Connections the kernel completes while we are busy; it takes the smaller of this and
 /// `net.core.somaxconn`. A reconnect storm does not fit into the usual 128.
 const BACKLOG: i32 = 4096;
 
-/// A socket that accepts connections in the kernel already, and what it takes to speak TLS on them.
+/// Sockets that accept connections in the kernel already, and what it takes to speak TLS on the public one.
 pub struct Listener {
     pub(super) tcp: TcpListener,
     pub(super) tls: Option<TlsAcceptor>,
+    /// `None` when it is off.
+    pub(super) admin: Option<TcpListener>,
 }
 
 impl Listener {
@@ -31,24 +33,46 @@ impl Listener {
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
+
+    /// Where the admin listener is, if it is on.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn admin_addr(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.admin.as_ref().map(TcpListener::local_addr).transpose()
+    }
 }
 
-/// Reads the certificate, if there is one, and opens the socket at `server.host` and `server.port`; port 0
-/// takes a free one. Must be called inside a tokio runtime.
+/// Reads the certificate, if there is one, and opens the sockets at `server.host` and `server.port` and, unless that
+/// is off, at `admin.host` and `admin.port`; port 0 takes a free one. Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// The setting that cannot be used.
 pub fn bind(config: &Config) -> Result<Listener, ServerError> {
     let tls = tls(&config.server)?;
     let Server { host, port, .. } = &config.server;
+    let tcp = open(host, *port, "server.host, server.port")?;
+    let admin = match &config.admin {
+        Some(Admin { host, port, .. }) => {
+            let settings = "admin.host, admin.port; port 0 switches the admin listener off";
+            Some(open(host, *port, settings)?)
+        }
+        None => None,
+    };
+    Ok(Listener { tcp, tls, admin })
+}
+
+/// The first address of `host` that can be listened on.
+fn open(host: &str, port: u16, settings: &'static str) -> Result<TcpListener, ServerError> {
     let failed = |source| ServerError::Bind {
         address: format!("{host}:{port}"),
+        settings,
         source,
     };
     let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in (host.as_str(), *port).to_socket_addrs().map_err(failed)? {
+    for address in (host, port).to_socket_addrs().map_err(failed)? {
         match listen(address) {
-            Ok(tcp) => return Ok(Listener { tcp, tls }),
+            Ok(tcp) => return Ok(tcp),
             Err(error) => last = error,
         }
     }

@@ -23,12 +23,13 @@ use gema_protocol::liveness::Liveness;
 use gema_protocol::session::Policy;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info};
 
 pub use self::listen::{Listener, bind};
 
 use self::accept::Acceptor;
+use crate::admin;
 use crate::apps::{App, Apps};
 use crate::auth::{AuthSetupError, Authorizer};
 use crate::broker::Broker;
@@ -38,9 +39,10 @@ use crate::config::{self, Config};
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
-use crate::http::Context;
+use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
+use crate::metrics::Metrics;
 use crate::users::Users;
 use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
 
@@ -49,6 +51,9 @@ const LAST_FAREWELLS: Duration = Duration::from_secs(2);
 
 /// Absences on their way to being claimed at Redis, which takes a millisecond; what finds no room is held for longer.
 const CLAIMS: usize = 1024;
+
+/// How long a server that a load balancer watches goes on answering at least: two looks at `/ready`, a second apart.
+const NOTICE: Duration = Duration::from_secs(2);
 
 /// How long Redis may take to let this node go.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -60,10 +65,12 @@ const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address is taken, not ours, or not allowed.
-    #[error("cannot listen on {address}: {source} (server.host, server.port)")]
+    #[error("cannot listen on {address}: {source} ({settings})")]
     Bind {
         /// Where it was to listen.
         address: String,
+        /// The settings that say so.
+        settings: &'static str,
         /// What the operating system says.
         source: std::io::Error,
     },
@@ -146,8 +153,17 @@ pub async fn run(
     } = parts(&config, &hub, node)?;
 
     let (stop, stopped) = watch::channel(false);
-    let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped);
+    let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped.clone());
     let mut accepting = tokio::spawn(acceptor.run(listener.tcp));
+    // Dropped at the end, whatever is under way there.
+    let mut admin = JoinSet::new();
+    if let (Some(tcp), Some(settings)) = (listener.admin, &config.admin) {
+        if let Ok(address) = tcp.local_addr() {
+            info!(%address, "admin listener");
+        }
+        let routes = admin::routes(context.clone(), &settings.token);
+        admin.spawn(Acceptor::admin(routes, stopped).run(tcp));
+    }
 
     tokio::select! {
         () = shutdown => {}
@@ -160,8 +176,14 @@ pub async fn run(
     context.draining.store(true, Ordering::Relaxed);
     context.gateway.admission.close();
     hub.drain(Farewell::of(Code::Reconnect), grace).await;
+    // Without connections there is nothing to wait for, but a load balancer has to see that /ready says no.
+    let notice = if context.is_watched() {
+        NOTICE.min(grace)
+    } else {
+        Duration::ZERO
+    };
     let emptied = async {
-        empty.recv().await;
+        tokio::join!(empty.recv(), sleep(notice));
         stop.send_replace(true);
         // Requests under way may end; one that never will (half a head) is not waited for.
         drop(timeout(LAST_FAREWELLS, &mut accepting).await);
@@ -217,6 +239,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         max_members,
     );
     let users = Users::new(hub.clone(), bus.clone(), &apps);
+    let metrics = Arc::new(Metrics::new(&http::ROUTES));
     let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
     let (admission, empty) = Admission::new(limits, apps.iter());
     let policies = apps.iter().map(|app| {
@@ -244,13 +267,14 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         policies: policies.collect(),
         apps: apps.clone(),
         authorizer: authorizer.clone(),
+        metrics: metrics.clone(),
         activity_timeout_s: limits.activity_timeout_s as u32,
         message_bytes: limits.message_bytes,
     });
     let cluster = bus
         .clone()
         .zip(inbox)
-        .map(|(bus, inbox)| Cluster::start(bus, inbox, gateway.clone(), webhooks, lasted));
+        .map(|(bus, inbox)| Cluster::start(bus, inbox, gateway.clone(), webhooks.clone(), lasted));
     let fallback = config
         .gateways
         .http_fallback
@@ -262,7 +286,10 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
         draining: false.into(),
+        ready_asked_ms: 0.into(),
         bus,
+        webhooks,
+        metrics,
         apps,
         broker,
         users,

@@ -72,8 +72,10 @@ export async function startGema(hook, toml = config(), settings = {}) {
     writeFileSync(join(dir, "gema.toml"), toml);
     args.push("--config", join(dir, "gema.toml"));
   }
-  // Nothing of the caller's environment may configure the server under test.
-  const env = { PATH: process.env.PATH, GEMA_LOG: process.env.GEMA_LOG ?? "warn", ...settings };
+  // Nothing of the caller's environment may configure the server under test. Without the admin listener, whose port
+  // two servers at once would both want.
+  const own = { PATH: process.env.PATH, GEMA_LOG: process.env.GEMA_LOG ?? "warn" };
+  const env = { ...own, GEMA_ADMIN__PORT: "0", ...settings };
   const child = spawn(GEMA_BIN, args, { cwd: dir, env, stdio: ["ignore", "pipe", "inherit"] });
   const end = () => {
     child.kill("SIGKILL");

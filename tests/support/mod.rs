@@ -1,8 +1,10 @@
-//! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls, and a
-//! receiver of webhooks. For clusters there are nodes that can die, a real Redis, and the network in between.
+//! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls, a receiver of
+//! webhooks, and the figures of the admin listener. For clusters there are nodes that can die, a real Redis, and the
+//! network in between.
 
 pub mod child;
 pub mod client;
+pub mod figures;
 pub mod http;
 pub mod node;
 pub mod outage;
@@ -13,6 +15,7 @@ pub mod redis;
 pub mod relay;
 pub mod view;
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Once;
 use std::time::{Duration, Instant};
@@ -52,6 +55,8 @@ pub async fn by(deadline: Instant, what: &str, mut yes: impl AsyncFnMut() -> boo
 /// A running server with the embedded defaults and what the test's TOML changes.
 pub struct Server {
     api: Api,
+    /// Where the admin listener is, if the test wants it.
+    pub admin: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), gema::ServerError>>,
 }
@@ -62,17 +67,34 @@ impl Server {
     }
 
     pub async fn with(toml: &str) -> Server {
-        use_aws_lc_rs();
         let mut config = Config::from_toml(toml).expect("the test's config is good");
+        // One port is configured, and servers of many tests run at once.
+        config.admin = None;
+        Server::run(config)
+    }
+
+    /// With the admin listener on a free port.
+    pub async fn with_admin(toml: &str) -> Server {
+        let mut config = Config::from_toml(toml).expect("the test's config is good");
+        if let Some(admin) = &mut config.admin {
+            admin.port = 0;
+        }
+        Server::run(config)
+    }
+
+    fn run(mut config: Config) -> Server {
+        use_aws_lc_rs();
         config.server.port = 0;
         let listener = gema::server::bind(&config).expect("a free port");
         let address = listener.local_addr().expect("an address");
+        let admin = listener.admin_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(gema::run(listener, config, async {
             drop(stopped.await);
         }));
         Server {
             api: Api::new(address),
+            admin,
             stop: Some(stop),
             running,
         }

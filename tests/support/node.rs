@@ -73,7 +73,7 @@ impl Node {
         std::fs::write(&config, toml).expect("a file");
         let config = config.to_str().expect("a path");
         let args = ["serve", "--config", config, "--port", "0"];
-        let variables = [("GEMA_LOG", "info")];
+        let variables = [("GEMA_LOG", "info"), ("GEMA_ADMIN__PORT", "0")];
         let mut child = Child::start(env!("CARGO_BIN_EXE_gema"), &args, &variables);
         let output = child.output();
         let reading = spawn_blocking(move || {

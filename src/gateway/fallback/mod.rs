@@ -36,6 +36,7 @@ use self::session::{Request, Session};
 use super::pusher::Gateway;
 use super::pusher::handshake::Handshake;
 use crate::hub::Farewell;
+use crate::metrics::Refused;
 
 /// Requests that wait for one session; the next one waits with its HTTP request.
 const REQUESTS: usize = 4;
@@ -130,7 +131,10 @@ impl Sessions {
                 self.begin(seat, requests, response, handshake).await;
                 answer
             }
-            Found::Full => refusal(&Farewell::of(Code::OverCapacity)),
+            Found::Full => {
+                self.gateway.metrics.refused(Refused::ServerFull);
+                refusal(&Farewell::of(Code::OverCapacity))
+            }
         }
     }
 

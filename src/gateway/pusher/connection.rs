@@ -19,6 +19,7 @@ use crate::broker::Subscriber;
 use crate::clock;
 use crate::gateway::admission::Admitted;
 use crate::hub::{Farewell, Link, Topic};
+use crate::metrics::Source;
 
 /// A client of the Pusher protocol, whatever transport carries its frames.
 pub struct Connection {
@@ -67,6 +68,7 @@ impl Connection {
 
     /// Takes one text message of the client and does what it asks for. An error is answered, not fatal.
     pub async fn on_text(&mut self, text: &str) {
+        self.gateway.metrics.received();
         match self.session.on_message(clock::now_ms(), text) {
             Action::None => {}
             Action::Reply(frame) => self.send(frame).await,
@@ -92,6 +94,7 @@ impl Connection {
                 frame,
                 user_id,
             } => {
+                self.gateway.metrics.published(Source::Client, 1);
                 let topic = self.topic(channel);
                 let broker = &self.gateway.broker;
                 broker

@@ -10,8 +10,10 @@ use gema_protocol::user::User;
 use super::Gateway;
 use crate::apps::App;
 use crate::clock;
+use crate::gateway::Kind;
 use crate::gateway::admission::{Admitted, Full};
 use crate::hub::Farewell;
+use crate::metrics::Refused;
 
 /// The oldest and the newest protocol version in use: 5 is what the Java and .NET clients speak.
 const PROTOCOLS: std::ops::RangeInclusive<u32> = 4..=7;
@@ -21,6 +23,8 @@ const TOO_FAST: &str = "Too many connections at once (limits.handshakes_per_s)";
 /// The request for a connection, as its URL and headers have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {
+    /// How it came.
+    pub gateway: Kind,
     /// Who asks, behind trusted proxies; for the log.
     pub client: IpAddr,
     /// The app's key, from the path; `None` when the path is not `/app/{key}`.
@@ -45,12 +49,14 @@ pub struct Accepted {
 impl Handshake {
     /// Reads the query of the connection URL; parameters it does not know are ignored.
     pub fn new(
+        gateway: Kind,
         client: IpAddr,
         key: Option<String>,
         query: &str,
         origin: Option<String>,
     ) -> Handshake {
         let mut handshake = Handshake {
+            gateway,
             client,
             key,
             protocol: None,
@@ -69,41 +75,54 @@ impl Handshake {
 
     /// Decides, or gives the farewell that says why not.
     pub async fn decide(&self, gateway: &Gateway) -> Result<Accepted, Farewell> {
+        let judged = self.judge(gateway).await;
+        judged.map_err(|(why, farewell)| {
+            gateway.metrics.refused(why);
+            farewell
+        })
+    }
+
+    async fn judge(&self, gateway: &Gateway) -> Result<Accepted, (Refused, Farewell)> {
         let admission = &gateway.admission;
         if !admission.take_handshake(clock::now_ms()) {
-            return Err(Farewell::with(Code::OverCapacity, TOO_FAST));
+            let farewell = Farewell::with(Code::OverCapacity, TOO_FAST);
+            return Err((Refused::HandshakeRate, farewell));
         }
         let Some(key) = &self.key else {
-            return Err(Farewell::of(Code::PathNotFound));
+            return Err((Refused::Path, Farewell::of(Code::PathNotFound)));
         };
         if let Some(protocol) = &self.protocol {
-            match protocol.parse::<u32>() {
-                Ok(version) if PROTOCOLS.contains(&version) => {}
-                Ok(_) => return Err(Farewell::of(Code::UnsupportedProtocol)),
-                Err(_) => return Err(Farewell::of(Code::InvalidVersion)),
+            let code = match protocol.parse::<u32>() {
+                Ok(version) if PROTOCOLS.contains(&version) => None,
+                Ok(_) => Some(Code::UnsupportedProtocol),
+                Err(_) => Some(Code::InvalidVersion),
+            };
+            if let Some(code) = code {
+                return Err((Refused::Protocol, Farewell::of(code)));
             }
         }
         let Some(app) = gateway.apps.by_key(key) else {
-            return Err(Farewell::of(Code::AppNotFound));
+            return Err((Refused::UnknownApp, Farewell::of(Code::AppNotFound)));
         };
         if !app.enabled {
-            return Err(Farewell::of(Code::AppDisabled));
+            return Err((Refused::DisabledApp, Farewell::of(Code::AppDisabled)));
         }
         if !app.allowed_origins.allows(self.origin.as_deref()) {
             let text = "Origin not allowed (apps.allowed_origins)";
-            return Err(Farewell::with(Code::Unauthorized, text));
+            let farewell = Farewell::with(Code::Unauthorized, text);
+            return Err((Refused::Origin, farewell));
         }
         let user = match &self.token {
             Some(token) => Some(signed_in(gateway, token).await?),
             None => None,
         };
-        let admitted = admission.admit(app).map_err(|full| {
-            let code = match full {
-                Full::App => Code::OverQuota,
-                Full::Server => Code::OverCapacity,
-                Full::Closing => Code::Reconnect,
+        let admitted = admission.admit(app, self.gateway).map_err(|full| {
+            let (why, code) = match full {
+                Full::App => (Refused::AppFull, Code::OverQuota),
+                Full::Server => (Refused::ServerFull, Code::OverCapacity),
+                Full::Closing => (Refused::Draining, Code::Reconnect),
             };
-            Farewell::with(code, &full.to_string())
+            (why, Farewell::with(code, &full.to_string()))
         })?;
         Ok(Accepted {
             client: self.client,
@@ -114,18 +133,18 @@ impl Handshake {
     }
 }
 
-async fn signed_in(gateway: &Gateway, token: &str) -> Result<User, Farewell> {
+async fn signed_in(gateway: &Gateway, token: &str) -> Result<User, (Refused, Farewell)> {
     let identity = gateway
         .authorizer
         .authenticate(token)
         .await
         .map_err(|error| {
             // 4009 would keep clients away for good, which an unreachable key set is no reason for.
-            let code = match error.is_ours() {
-                true => Code::OverCapacity,
-                false => Code::Unauthorized,
+            let (why, code) = match error.is_ours() {
+                true => (Refused::TokenKeys, Code::OverCapacity),
+                false => (Refused::Token, Code::Unauthorized),
             };
-            Farewell::with(code, &error.to_string())
+            (why, Farewell::with(code, &error.to_string()))
         })?;
     Ok(gateway.authorizer.user(&identity))
 }

@@ -22,6 +22,7 @@ use crate::apps::Apps;
 use crate::auth::Authorizer;
 use crate::broker::Broker;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
 use crate::users::Users;
 
 /// What all connections of this door share.
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub authorizer: Arc<Authorizer>,
     /// The session rules of each app, by [`crate::apps::App::index`].
     pub policies: HashMap<u32, Arc<Policy>>,
+    /// Where messages, client events and refusals are counted.
+    pub metrics: Arc<Metrics>,
     /// Told to clients, in seconds.
     pub activity_timeout_s: u32,
     /// The longest message of a client.
