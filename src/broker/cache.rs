@@ -11,17 +11,15 @@ use gema_protocol::frame::Frame;
 
 use crate::hub::Topic;
 
-/// How long an event is replayed, in milliseconds: 30 minutes from its publishing.
+/// How long an event is replayed: 30 minutes from its publishing.
 pub(super) const LIFETIME: Duration = Duration::from_secs(30 * 60);
-
-const LIFETIME_MS: u64 = 30 * 60 * 1000;
 
 /// Cached events by channel. Several caches share a budget of bytes; the one that exceeds it gives up its
 /// oldest events, but never the new one.
 #[derive(Debug)]
 pub(super) struct Cache {
     entries: HashMap<Topic, Entry, RandomState>,
-    /// By the order of publishing, which is that of running out.
+    /// By the order of coming here, which is nearly that of running out.
     by_age: BTreeMap<u64, Topic>,
     next_age: u64,
     /// Of all caches that share the budget.
@@ -47,8 +45,13 @@ impl Cache {
         }
     }
 
-    /// Makes this the channel's last event.
+    /// Makes this the channel's last event, published now.
     pub(super) fn put(&mut self, topic: &Topic, frame: &Frame, now_ms: u64) {
+        self.put_for(topic, frame, LIFETIME, now_ms);
+    }
+
+    /// Makes this the channel's last event, which has so long left.
+    pub(super) fn put_for(&mut self, topic: &Topic, frame: &Frame, left: Duration, now_ms: u64) {
         self.forget(topic);
         let age = self.next_age;
         self.next_age += 1;
@@ -56,7 +59,7 @@ impl Cache {
         self.by_age.insert(age, topic.clone());
         let entry = Entry {
             frame: frame.clone(),
-            until_ms: now_ms + LIFETIME_MS,
+            until_ms: now_ms + left.as_millis() as u64,
             age,
         };
         self.entries.insert(topic.clone(), entry);
@@ -99,6 +102,8 @@ mod tests {
     use gema_protocol::server;
 
     use super::*;
+
+    const LIFETIME_MS: u64 = LIFETIME.as_millis() as u64;
 
     fn topic(name: &str) -> Topic {
         let channel = ChannelName::parse(name, 200).unwrap();

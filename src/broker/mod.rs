@@ -272,7 +272,7 @@ async fn tick(broker: Weak<Broker>) {
             let mut stripe = stripe.lock().await;
             broker.tell_waiting_counts(&mut stripe).await;
             if let Some(bus) = &broker.bus {
-                broker.stop_listening(bus, &mut stripe);
+                broker.tidy(bus, &mut stripe);
             }
         }
     }

@@ -29,8 +29,14 @@ pub(super) struct Shared {
     /// Subscriptions on this node, with those that are being made.
     pub(super) subscriptions: u32,
     pub(super) replica: Replica,
-    /// Webhooks may know that it is occupied.
-    pub(super) is_confirmed: bool,
+    /// Redis sends its news over the connection there is.
+    pub(super) is_listening: bool,
+    /// Raised when Redis may not have what this node holds; the place is read again until it has.
+    pub(super) doubts: u32,
+    /// Up to which doubt that has been seen to.
+    pub(super) dispelled: u32,
+    /// Since when Redis knew the channel when it was last read; 0 = it never was.
+    pub(super) birth: u64,
     pub(super) heard: Heard,
     /// The version of the cached event.
     pub(super) cached: u64,
@@ -56,7 +62,10 @@ impl Shared {
             place,
             subscriptions: 0,
             replica: Replica::default(),
-            is_confirmed: false,
+            is_listening: false,
+            doubts: 0,
+            dispelled: 0,
+            birth: 0,
             heard: Heard::default(),
             cached: 0,
             idle_since_ms: None,
@@ -160,9 +169,6 @@ impl Broker {
         let is_first = !stripe.shared.contains_key(topic);
         let shared = stripe.shared.entry(topic.clone());
         let shared = shared.or_insert_with(|| Shared::new(place));
-        if is_first {
-            bus.listen(&shared.place);
-        }
         shared.subscriptions += 1;
         shared.idle_since_ms = None;
         let mut joining = None;
@@ -280,16 +286,29 @@ impl Broker {
             Move::Leave(user_id) => Some(user_id.into()),
         };
         let (broker, topic) = (self.clone(), topic.clone());
+        let (bus, is_joining) = (bus.clone(), matches!(change, Move::Join { .. }));
         tokio::spawn(async move {
-            let outcome = answer.await?;
-            if !outcome.full {
-                let mut stripe = broker.lock(&topic).await;
-                broker.report(&mut stripe, &topic, user_id.as_deref(), &outcome);
-                if let Some(shared) = stripe.shared.get_mut(&topic) {
-                    shared.is_confirmed = true;
+            let answer = answer.await;
+            let mut stripe = broker.lock(&topic).await;
+            match &answer {
+                Ok(outcome) if outcome.full => {}
+                Ok(outcome) => {
+                    let user_id = user_id.as_deref();
+                    broker.report(&bus, &mut stripe, &topic, user_id, outcome);
+                }
+                Err(error) => {
+                    bus.note_refusal(error);
+                    if let Some(shared) = stripe.shared.get_mut(&topic) {
+                        shared.doubts = shared.doubts.wrapping_add(1);
+                    }
+                    if let (true, Some(user_id), Some(members)) =
+                        (is_joining, &user_id, stripe.members.get_mut(&topic))
+                    {
+                        members.lose(user_id);
+                    }
                 }
             }
-            Ok(outcome)
+            answer
         })
     }
 
@@ -328,8 +347,15 @@ impl Broker {
         }
     }
 
-    /// Ends listening to channels that nobody here has subscribed to for a while.
-    pub(super) fn stop_listening(&self, bus: &Bus, stripe: &mut Stripe) {
+    /// Says again what Redis may not have, and ends listening to channels that nobody here has subscribed to for a while.
+    /// A channel is not forgotten before Redis has it that nobody is there.
+    pub(super) fn tidy(self: &Arc<Self>, bus: &Arc<Bus>, stripe: &mut Stripe) {
+        let doubtful = stripe.shared.iter();
+        let doubtful = doubtful.filter(|(_, shared)| shared.doubts != shared.dispelled);
+        let doubtful: Vec<_> = doubtful.map(|(topic, _)| topic.clone()).collect();
+        for topic in doubtful {
+            self.read(bus, stripe, &topic);
+        }
         let now_ms = clock::now_ms();
         let Stripe {
             members,
@@ -341,7 +367,12 @@ impl Broker {
             let is_over = shared
                 .idle_since_ms
                 .is_some_and(|since| now_ms >= since + LINGER_MS);
-            if is_over && shared.counting == Counting::Told {
+            let is_known = shared.replica.is_loaded()
+                && !shared.replica.is_reading()
+                && shared.counting == Counting::Told
+                && shared.doubts == shared.dispelled
+                && bus.is_up(&shared.place);
+            if is_over && is_known {
                 bus.unlisten(&shared.place);
                 members.remove(topic);
                 cache.forget(topic);

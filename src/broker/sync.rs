@@ -9,7 +9,7 @@ use gema_protocol::envelope::Envelope;
 
 use super::{Broker, STRIPES, Stripe};
 use crate::bus::redis::LinkId;
-use crate::bus::{Bus, BusError, Holding, News, NodeName, Place, Snapshot, Step};
+use crate::bus::{Bus, BusError, CachedEvent, Holding, News, NodeName, Place, Snapshot, Step};
 use crate::clock;
 use crate::hub::Topic;
 use crate::presence::Turn;
@@ -30,7 +30,10 @@ impl Broker {
             News::Cached { version, event } => {
                 if version > shared.cached {
                     shared.cached = version;
-                    stripe.cache.put(topic, &event.frame, clock::now_ms());
+                    // An own one is remembered already, and perhaps a later one.
+                    if !bus.is_own(&event) || bus.is_last_own(topic, &event) {
+                        stripe.cache.put(topic, &event.frame, clock::now_ms());
+                    }
                 }
                 self.deliver(bus, &mut stripe, topic, &event).await;
             }
@@ -53,14 +56,21 @@ impl Broker {
         }
     }
 
-    /// A link to Redis is there anew: its channels are listened to and read.
+    /// A link to Redis is there anew: its channels are listened to and read, some at a time, for others have something to
+    /// say too. When this returns Redis knows what this node holds.
     pub async fn come_back(self: &Arc<Self>, link: LinkId) {
         let Some(bus) = &self.bus else { return };
         for stripe in &self.stripes {
-            let mut stripe = stripe.lock().await;
-            for topic in topics_of(bus, &stripe, link) {
-                bus.listen(&Place::Channel(topic.clone()));
-                self.read(bus, &mut stripe, &topic);
+            let mut last = None;
+            {
+                let mut stripe = stripe.lock().await;
+                for topic in topics_of(bus, &stripe, link) {
+                    self.read(bus, &mut stripe, &topic);
+                    last = Some(topic);
+                }
+            }
+            if let Some(topic) = last {
+                bus.reached(&Place::Channel(topic)).await;
             }
         }
     }
@@ -83,20 +93,27 @@ impl Broker {
                 } else {
                     0
                 };
+                shared.is_listening = false;
                 shared.replica.cut_off(here, count);
                 shared.changed.notify_waiters();
             }
         }
     }
 
-    /// Reads every channel that this node listens to and says what it holds there; a part of them, `part` counting on
-    /// from call to call. After as many calls as [`Broker::PARTS`] all have had their turn.
+    /// Reads every channel that this node listens to and says what it holds there; one part of [`Broker::PARTS`].
     pub async fn assert_part(self: &Arc<Self>, part: usize) {
         let Some(bus) = &self.bus else { return };
-        let mut stripe = self.stripes[part % STRIPES].lock().await;
-        let topics: Vec<_> = stripe.shared.keys().cloned().collect();
-        for topic in topics {
-            self.read(bus, &mut stripe, &topic);
+        let mut last = None;
+        {
+            let mut stripe = self.stripes[part % STRIPES].lock().await;
+            let topics: Vec<_> = stripe.shared.keys().cloned().collect();
+            for topic in topics {
+                self.read(bus, &mut stripe, &topic);
+                last = Some(topic);
+            }
+        }
+        if let Some(topic) = last {
+            bus.reached(&Place::Channel(topic)).await;
         }
     }
 
@@ -112,7 +129,7 @@ impl Broker {
         let place = Place::Channel(topic.clone());
         let snapshot = bus.drop_node(&place, node, self.interest(topic)).await?;
         let mut stripe = self.lock(topic).await;
-        self.report_sync(&mut stripe, topic, &snapshot, false, |_| true);
+        self.report_sync(&mut stripe, topic, &snapshot, true, |_| true);
         Ok(())
     }
 
@@ -132,36 +149,55 @@ impl Broker {
             count: shared.subscriptions,
             seats: members.map_or_else(Vec::new, |members| members.holding(bus.name())),
         };
+        let listening = (!shared.is_listening).then(|| bus.listen(&shared.place));
         let answer = bus.sync(&shared.place, &holding, self.interest(topic));
-        let (broker, topic) = (self.clone(), topic.clone());
+        let doubts = shared.doubts;
+        let (broker, bus, topic) = (self.clone(), bus.clone(), topic.clone());
         tokio::spawn(async move {
-            let answer = answer.await;
-            broker.loaded(&topic, number, answer).await;
+            let listening = match listening {
+                Some(listening) => listening.await,
+                None => Ok(()),
+            };
+            let answer = listening.and(answer.await);
+            // What was said before this answer is heard before it.
+            bus.caught_up().await;
+            broker.loaded(&bus, &topic, (number, doubts), answer).await;
         });
     }
 
     async fn loaded(
         self: &Arc<Self>,
+        bus: &Arc<Bus>,
         topic: &Topic,
-        number: u32,
+        (number, doubts): (u32, u32),
         answer: Result<Snapshot, BusError>,
     ) {
-        let Some(bus) = &self.bus else { return };
         let mut stripe = self.lock(topic).await;
         let here = bus.name();
         let Some(shared) = stripe.shared.get_mut(topic) else {
             return;
         };
-        let Ok(snapshot) = answer else {
-            shared.replica.fail(number);
-            shared.changed.notify_waiters();
-            return;
+        let snapshot = match answer {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                bus.note_refusal(&error);
+                if shared.replica.fail(number) {
+                    shared.doubts = shared.doubts.wrapping_add(1);
+                }
+                shared.changed.notify_waiters();
+                return;
+            }
         };
-        let was_confirmed = std::mem::replace(&mut shared.is_confirmed, true);
         let before = shared.replica.total();
         let loaded = shared.replica.load(number, &snapshot);
+        if loaded.is_some() {
+            shared.is_listening = true;
+            shared.dispelled = doubts;
+        }
         let total = shared.replica.total();
         shared.changed.notify_waiters();
+        let was_born = std::mem::replace(&mut shared.birth, snapshot.birth);
+        let is_intact = was_born == 0 || was_born == snapshot.birth_before;
         let members = stripe.members.get(topic);
         let is_confirmed = |id: &&Arc<str>| members.is_some_and(|members| members.is_confirmed(id));
         let known: HashSet<_> = snapshot
@@ -171,7 +207,7 @@ impl Broker {
             .cloned()
             .collect();
         let is_new = |user_id: &str| !known.contains(user_id);
-        self.report_sync(&mut stripe, topic, &snapshot, was_confirmed, is_new);
+        self.report_sync(&mut stripe, topic, &snapshot, is_intact, is_new);
         bus.suspect(&Place::Channel(topic.clone()), &snapshot);
         let Some(loaded) = loaded else {
             return;
@@ -183,6 +219,11 @@ impl Broker {
                 .into_iter()
                 .partition(|turn| matches!(turn, Turn::Removed(_)));
             self.tell_turns(topic, gone.into_iter().chain(come)).await;
+            let members = stripe.members.get_mut(topic);
+            let found = members.map_or_else(Vec::new, |members| members.take_found(here));
+            for user_id in found.iter().filter(|found| !snapshot.added.contains(found)) {
+                self.report_found(topic, user_id);
+            }
         }
         if before != total {
             self.total_changed(&mut stripe, topic, total).await;
@@ -203,18 +244,21 @@ impl Broker {
         bus: &Bus,
         stripe: &mut Stripe,
         topic: &Topic,
-        cached: Option<(u64, bytes::Bytes)>,
+        cached: Option<CachedEvent>,
         first: bool,
     ) {
         let Some(shared) = stripe.shared.get_mut(topic) else {
             return;
         };
-        let envelope =
-            cached.and_then(|(version, bytes)| Some((version, Envelope::decode(&bytes).ok()?)));
-        match envelope {
-            Some((version, event)) if version > shared.cached => {
+        let known = cached.and_then(|cached| {
+            let event = Envelope::decode(&cached.envelope).ok()?;
+            Some((cached.version, event, cached.left))
+        });
+        match known {
+            Some((version, event, left)) if version > shared.cached => {
                 shared.cached = version;
-                stripe.cache.put(topic, &event.frame, clock::now_ms());
+                let now_ms = clock::now_ms();
+                stripe.cache.put_for(topic, &event.frame, left, now_ms);
                 // Whoever was here while Redis was away has missed it. What was restored is nothing new.
                 if event.run > 0 {
                     self.deliver(bus, stripe, topic, &event).await;

@@ -5,7 +5,7 @@ use gema_protocol::presence::Member;
 use gema_protocol::server;
 
 use super::{Broker, Stripe, Subscriber};
-use crate::bus::{Outcome, Snapshot};
+use crate::bus::{Bus, Outcome, Snapshot};
 use crate::clock;
 use crate::hub::{ConnectionId, Topic};
 use crate::presence::Turn;
@@ -114,6 +114,7 @@ impl Broker {
     /// any node.
     pub(super) fn report(
         &self,
+        bus: &Bus,
         stripe: &mut Stripe,
         topic: &Topic,
         user_id: Option<&str>,
@@ -123,6 +124,18 @@ impl Broker {
             return;
         }
         let (app, channel) = (topic.app, topic.channel.clone());
+        let born = stripe.shared.get(topic).map_or(0, |shared| shared.birth);
+        if born != 0 && born != outcome.birth {
+            // Redis has lost the channel, and takes what everybody knew for new.
+            let members = stripe.members.get(topic);
+            if let (1, Some(user_id), Some(members)) = (outcome.gained, user_id, members)
+                && !members.is_confirmed(user_id)
+                && !members.is_elsewhere(user_id, bus.name())
+            {
+                self.report_found(topic, user_id);
+            }
+            return;
+        }
         self.report_occupation(topic, outcome.before, outcome.after, outcome.reoccupied);
         if let Some(user_id) = user_id {
             let user_id = user_id.into();
@@ -145,21 +158,30 @@ impl Broker {
         self.report_count(stripe, topic, outcome.before, outcome.after);
     }
 
-    /// Tells the back end what has changed when this node wrote all it holds: what it had not been told. A place that
-    /// Redis did not know was lost there, and what was confirmed before had been told.
+    /// Tells the back end of a member who is new.
+    pub(super) fn report_found(&self, topic: &Topic, user_id: &str) {
+        if self.webhooks.wanted(topic.app) {
+            let (channel, user_id) = (topic.channel.clone(), user_id.into());
+            let event = Event::MemberAdded { channel, user_id };
+            self.webhooks.tell(topic.app, &event);
+        }
+    }
+
+    /// Tells the back end what has changed when this node wrote all it holds. Where Redis had lost the channel
+    /// (`is_intact`), only what is new: the rest was told before.
     pub(super) fn report_sync(
         &self,
         stripe: &mut Stripe,
         topic: &Topic,
         snapshot: &Snapshot,
-        was_confirmed: bool,
+        is_intact: bool,
         is_new: impl Fn(&str) -> bool,
     ) {
         if !self.remembers(topic) || !self.webhooks.wanted(topic.app) {
             return;
         }
         let app = topic.app;
-        if snapshot.known || !was_confirmed {
+        if is_intact {
             let Snapshot {
                 before,
                 after,
@@ -170,13 +192,11 @@ impl Broker {
             self.report_count(stripe, topic, before, after);
         }
         for user_id in &snapshot.added {
-            if snapshot.known || is_new(user_id) {
-                let (channel, user_id) = (topic.channel.clone(), user_id.clone());
-                self.webhooks
-                    .tell(app, &Event::MemberAdded { channel, user_id });
+            if is_intact || is_new(user_id) {
+                self.report_found(topic, user_id);
             }
         }
-        for user_id in snapshot.removed.iter().chain(&snapshot.adopted) {
+        for user_id in &snapshot.held {
             let (channel, user_id) = (topic.channel.clone(), user_id.clone());
             let event = if user_id.is_empty() {
                 Event::ChannelVacated { channel }

@@ -18,7 +18,7 @@ mod registry;
 mod replica;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,12 +27,13 @@ use bytes::Bytes;
 use gema_protocol::envelope::Envelope;
 use gema_protocol::frame::Frame;
 use gema_protocol::socket_id::SocketId;
+use tokio::sync::oneshot;
 use tracing::warn;
 
 pub use self::news::{News, NewsError, Presence};
 pub use self::numbers::Heard;
 pub use self::place::{NodeName, Place};
-pub use self::registry::{Holding, Interest, Lease, Move, Outcome, Snapshot};
+pub use self::registry::{CachedEvent, Holding, Interest, Lease, Move, Outcome, Snapshot};
 pub use self::replica::{Loaded, Replica, Step};
 
 use self::numbers::Sent;
@@ -45,9 +46,8 @@ use crate::metrics::BusReading;
 /// How long a lock on a dead node lasts, in milliseconds: longer than any step of the work done under it.
 const REAPING_MS: u64 = 10_000;
 
-/// How long after a cut the other nodes may take to come back and say what they hold: their pauses between two
-/// attempts, and the saying.
-const SETTLING: Duration = Duration::from_millis(1500);
+/// For how long a refusal counts. What was refused is tried again every second.
+const REFUSED: Duration = Duration::from_secs(3);
 
 /// Contributions without a lease that are remembered; more are seen again when their places are read next.
 const MOST_SUSPECTS: usize = 10_000;
@@ -83,8 +83,15 @@ pub struct Bus {
     sent: Mutex<Sent>,
     /// Who had a lease when it was last looked.
     live: Mutex<HashSet<NodeName>>,
-    /// Since when each link is there.
-    up_since: Mutex<HashMap<LinkId, Instant>>,
+    /// Links that are there, by when they came: whether all nodes have said on them what they hold.
+    settling: Mutex<HashMap<LinkId, Settling>>,
+    /// How many links this node has yet to say on what it holds.
+    unsettled: AtomicUsize,
+    /// Who waits until what has come in is heard.
+    marks: Mutex<HashMap<u64, oneshot::Sender<()>>>,
+    next_mark: AtomicU64,
+    /// What Redis has refused last.
+    refusal: Mutex<Option<(Instant, String)>>,
     /// Who holds something without a lease, where, and since when that is known.
     suspects: Mutex<HashMap<(Place, NodeName), Instant>>,
     counters: Counters,
@@ -97,6 +104,13 @@ struct Counters {
     received: AtomicU64,
     gaps: AtomicU64,
     sweeps: AtomicU64,
+}
+
+/// A link that is there.
+#[derive(Debug)]
+struct Settling {
+    coming: u64,
+    is_done: bool,
 }
 
 /// No answer.
@@ -125,7 +139,11 @@ impl Bus {
             listening: Mutex::default(),
             sent: Mutex::new(Sent::new()),
             live: Mutex::default(),
-            up_since: Mutex::default(),
+            settling: Mutex::default(),
+            unsettled: AtomicUsize::new(0),
+            marks: Mutex::default(),
+            next_mark: AtomicU64::new(0),
+            refusal: Mutex::default(),
             suspects: Mutex::default(),
             counters: Counters::default(),
         };
@@ -140,6 +158,7 @@ impl Bus {
     /// Takes another name: the old one's lease was lost.
     pub fn rename(&self) {
         let next = self.name().next();
+        self.has_lease.store(false, Ordering::Release);
         self.name.store(next.number(), Ordering::Release);
     }
 
@@ -184,22 +203,75 @@ impl Bus {
         self.counters.sweeps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that a link is there from now on.
-    pub fn note_up(&self, link: LinkId) {
-        let mut links = self.up_since.lock().unwrap_or_else(PoisonError::into_inner);
-        links.insert(link, Instant::now());
+    /// A link is there from now on, and this node has yet to say on it what it holds. Gives the number of this coming.
+    pub fn begin_settling(&self, link: LinkId) -> u64 {
+        self.unsettled.fetch_add(1, Ordering::AcqRel);
+        let coming = self.next_mark.fetch_add(1, Ordering::Relaxed);
+        let settling = Settling {
+            coming,
+            is_done: false,
+        };
+        lock(&self.settling).insert(link, settling);
+        coming
     }
 
-    /// How long after [`Bus::note_up`] the other nodes have had time to come back too.
-    pub const SETTLING: Duration = SETTLING;
+    /// This node has said on a link what it holds.
+    pub fn has_said_all(&self) {
+        self.unsettled.fetch_sub(1, Ordering::AcqRel);
+    }
 
-    /// Whether the place's link is there for so long that all nodes have had time to come back.
+    /// All nodes have said what they hold on this link, or have had the time to; unless it has gone meanwhile.
+    pub fn note_settled(&self, link: LinkId, coming: u64) {
+        if let Some(settling) = lock(&self.settling).get_mut(&link) {
+            settling.is_done = settling.coming == coming;
+        }
+    }
+
+    /// A link is gone.
+    pub fn note_down(&self, link: LinkId) {
+        lock(&self.settling).remove(&link);
+    }
+
+    /// Whether who is not in a place any more is gone: all nodes have said what they hold there.
     pub fn is_settled(&self, place: &Place) -> bool {
-        let links = self.up_since.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = self
-            .link_of(place)
-            .and_then(|link| links.get(&link).copied());
-        since.is_some_and(|since| since.elapsed() >= SETTLING)
+        let Some(link) = self.link_of(place) else {
+            return false;
+        };
+        let settling = lock(&self.settling);
+        settling.get(&link).is_some_and(|settling| settling.is_done)
+    }
+
+    /// Waits until all that had come in before this call has been heard.
+    pub async fn caught_up(&self) {
+        let number = self.next_mark.fetch_add(1, Ordering::Relaxed);
+        let (heard, hearing) = oneshot::channel();
+        lock(&self.marks).insert(number, heard);
+        self.redis.mark(number);
+        // An error: nobody hears any more, and the process is ending.
+        drop(hearing.await);
+    }
+
+    /// All that came before a mark has been heard.
+    pub fn pass(&self, mark: u64) {
+        if let Some(waiting) = lock(&self.marks).remove(&mark) {
+            // Who waited may have given up.
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Notes that Redis has refused something that this node has to say: it is not fit for traffic.
+    pub fn note_refusal(&self, error: &BusError) {
+        if *error == BusError::Redis(AskError::Away) {
+            return;
+        }
+        let mut refusal = lock(&self.refusal);
+        let is_new = refusal
+            .as_ref()
+            .is_none_or(|(since, _)| since.elapsed() > REFUSED);
+        if is_new {
+            warn!(%error, "Redis refuses what this node has to say; it is tried again every second");
+        }
+        *refusal = Some((Instant::now(), error.to_string()));
     }
 
     /// Notes who holds something in the place and has no lease.
@@ -208,7 +280,7 @@ impl Bus {
         let present = snapshot.members.iter().flat_map(|member| &member.nodes);
         for node in counted.chain(present.copied()) {
             if !self.is_live(node) {
-                let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut suspects = lock(&self.suspects);
                 if suspects.len() < MOST_SUSPECTS {
                     suspects
                         .entry((place.clone(), node))
@@ -221,7 +293,7 @@ impl Bus {
     /// Those suspected for longer than a lease, who are forgotten with that.
     pub fn suspects(&self) -> Vec<(Place, NodeName)> {
         let lease = self.settings.lease;
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut suspects = lock(&self.suspects);
         let due = suspects.extract_if(|_, since| since.elapsed() > lease);
         due.map(|(suspect, _)| suspect).collect()
     }
@@ -231,7 +303,11 @@ impl Bus {
     /// # Errors
     /// In words for an operator.
     pub fn health(&self) -> Result<(), String> {
-        self.redis.health()
+        self.redis.health()?;
+        match &*lock(&self.refusal) {
+            Some((since, why)) if since.elapsed() < REFUSED => Err(why.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// What has gone over the bus, since the start.
@@ -247,11 +323,30 @@ impl Bus {
         }
     }
 
-    /// Hears the news of a place from now on.
-    pub fn listen(&self, place: &Place) {
+    /// Hears the news of a place, from when this is answered.
+    pub fn listen(
+        &self,
+        place: &Place,
+    ) -> impl Future<Output = Result<(), BusError>> + Send + use<> {
         let base = self.base(place);
         self.listening().insert(base.clone(), place.clone());
-        drop(self.redis.ask(&base, Command::Listen(base.clone())));
+        let answer = self.redis.ask(&base, Command::Listen(base.clone()));
+        async move {
+            answer.await?;
+            Ok(())
+        }
+    }
+
+    /// Waits until Redis has carried out what this node has asked of a place's link.
+    pub async fn reached(&self, place: &Place) {
+        let base = self.base(place);
+        let ping = Command::Plain(::redis::cmd("PING"));
+        drop(self.redis.ask(&base, ping).await);
+    }
+
+    /// Whether this event is the last that this node has sent to the channel.
+    pub fn is_last_own(&self, topic: &Topic, envelope: &Envelope) -> bool {
+        lock(&self.sent).last(topic) == Some((envelope.run, envelope.number))
     }
 
     /// Hears no more of it, and takes it out of this node's index.
@@ -420,7 +515,7 @@ impl Bus {
             "{}*",
             escape_glob(&place::entry('c', self.app_id(app), prefix))
         );
-        let (live, own) = (self.live().clone(), self.name());
+        let (live, own) = (lock(&self.live).clone(), self.name());
         let mut found = HashMap::new();
         for node in live.into_iter().filter(|node| !node.same_node(own)) {
             let mut cursor = 0_u64;
@@ -442,13 +537,18 @@ impl Bus {
         Ok(found)
     }
 
-    /// Renews this node's lease, and sees who else has one. A length of zero gives it up.
+    /// Renews this node's lease, and sees who else has one. A length of zero gives it up. A node that has lost its lease
+    /// gets none: it has to take another name.
     pub async fn lease(&self, length: Duration) -> Result<Lease, BusError> {
         let key = self.nodes_key();
-        let command = registry::lease(key.clone(), self.name(), length.as_millis() as u64);
+        let had = self.has_lease.load(Ordering::Acquire);
+        let is_unsettled = self.unsettled.load(Ordering::Acquire) > 0;
+        let length_ms = length.as_millis() as u64;
+        let command = registry::lease(&key, self.name(), length_ms, had, is_unsettled);
         let mut lease = Lease::read(self.redis.ask(&key, command).await?)?;
-        lease.kept |= !self.has_lease.swap(true, Ordering::Relaxed);
-        *self.live() = lease.live.iter().copied().collect();
+        self.has_lease.store(lease.kept || !had, Ordering::Release);
+        lease.kept |= !had;
+        *lock(&self.live) = lease.live.iter().copied().collect();
         // An index that nobody is left to clean up goes by itself, a day later.
         let key = self.index_key(self.name());
         self.index(::redis::Cmd::expire(key, 86_400));
@@ -469,7 +569,7 @@ impl Bus {
 
     /// How many connections an app has on the other nodes, as they last said.
     pub async fn connections_elsewhere(&self, app: u32) -> Result<usize, BusError> {
-        let (live, own) = (self.live().clone(), self.name());
+        let (live, own) = (lock(&self.live).clone(), self.name());
         let mut sum = 0;
         for node in live.into_iter().filter(|node| !node.same_node(own)) {
             let key = self.connections_key(node);
@@ -482,7 +582,7 @@ impl Bus {
 
     /// Whether a node had a lease when it was last looked.
     pub fn is_live(&self, node: NodeName) -> bool {
-        self.live().contains(&node) || node.same_node(self.name())
+        node == self.name() || lock(&self.live).contains(&node)
     }
 
     /// Whether a node has no lease, by Redis itself.
@@ -500,7 +600,7 @@ impl Bus {
 
     /// Whether it is this node that cleans up after a dead one.
     pub async fn lock_dead(&self, node: NodeName) -> Result<bool, BusError> {
-        let key = format!("{}:reaping:{node}", self.nodes_key());
+        let key = self.reaping_key(node);
         let mut command = ::redis::cmd("SET");
         command
             .arg(&key)
@@ -510,6 +610,13 @@ impl Bus {
             .arg(REAPING_MS);
         let answer = self.redis.ask(&key, Command::Plain(command)).await?;
         Ok(registry::read::<Option<String>>(answer)?.is_some())
+    }
+
+    /// Goes on cleaning up after a dead node for as long again.
+    pub fn prolong_lock(&self, node: NodeName) {
+        let key = self.reaping_key(node);
+        let command = ::redis::Cmd::pexpire(&key, REAPING_MS as i64);
+        drop(self.redis.ask(&key, Command::Plain(command)));
     }
 
     /// Some of the places in a node's index, from a cursor on, and the next cursor; 0 is the first and the last.
@@ -535,17 +642,10 @@ impl Bus {
         let key = self.nodes_key();
         let command = Command::Plain(::redis::Cmd::zrem(&key, node.number()));
         self.redis.ask(&key, command).await?;
+        let key = self.reaping_key(node);
+        let unlocked = Command::Plain(::redis::Cmd::del(&key));
+        self.redis.ask(&key, unlocked).await?;
         Ok(())
-    }
-
-    /// Waits until Redis has carried out what this node has asked of the home of the leases.
-    pub async fn settle(&self) {
-        let key = self.nodes_key();
-        drop(
-            self.redis
-                .ask(&key, Command::Plain(::redis::cmd("PING")))
-                .await,
-        );
     }
 
     async fn scan(
@@ -573,8 +673,7 @@ impl Bus {
 
     fn envelope(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) -> Envelope {
         self.counters.sent.fetch_add(1, Ordering::Relaxed);
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let (run, number) = sent.next(topic);
+        let (run, number) = lock(&self.sent).next(topic);
         Envelope {
             node: self.node,
             run,
@@ -617,6 +716,10 @@ impl Bus {
         format!("{}:{{nodes}}", self.settings.prefix)
     }
 
+    fn reaping_key(&self, node: NodeName) -> String {
+        format!("{}:reaping:{node}", self.nodes_key())
+    }
+
     fn connections_key(&self, node: NodeName) -> String {
         format!("{}:{{node:{node}}}:connections", self.settings.prefix)
     }
@@ -631,14 +734,13 @@ impl Bus {
     }
 
     fn listening(&self) -> MutexGuard<'_, HashMap<String, Place, RandomState>> {
-        self.listening
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.listening)
     }
+}
 
-    fn live(&self) -> MutexGuard<'_, HashSet<NodeName>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// None of these maps can be left half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The text as a pattern that matches just it.

@@ -47,6 +47,14 @@ impl Sent {
     }
 }
 
+impl Sent {
+    /// The run and the number of the last envelope to this channel.
+    pub(super) fn last(&self, topic: &Topic) -> Option<(u32, u32)> {
+        let number = self.numbers.get(topic)?;
+        Some((self.run, *number))
+    }
+}
+
 /// What has been heard in one channel, by sender.
 #[derive(Debug, Default)]
 pub struct Heard(Vec<Last>);

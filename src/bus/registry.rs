@@ -2,6 +2,7 @@
 //! The scripts say in their first lines what goes in and what comes out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gema_protocol::presence::Member;
@@ -81,6 +82,8 @@ pub struct Outcome {
     pub returned: bool,
     /// The first subscriber comes back from an absence of all.
     pub reoccupied: bool,
+    /// When the place had come to be known, before this; 0 = it was not.
+    pub birth: u64,
 }
 
 /// What one node holds in a place.
@@ -95,8 +98,10 @@ pub struct Holding {
 /// A place as it is, after what a node holds was written into it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Redis knew the place; if not, it is new or Redis has lost it.
-    pub known: bool,
+    /// When Redis had come to know the place, before the writing; 0 = it did not.
+    pub birth_before: u64,
+    /// The same after it.
+    pub birth: u64,
     /// Its version.
     pub version: u64,
     /// Subscriptions in the cluster before the writing.
@@ -109,14 +114,25 @@ pub struct Snapshot {
     pub added: Vec<Arc<str>>,
     /// Users who are gone from it.
     pub removed: Vec<Arc<str>>,
-    /// Absences that an heir takes over; an empty id is the place's own.
-    pub adopted: Vec<Arc<str>>,
+    /// Absences that the node, or its heir, now holds; an empty id is the place's own.
+    pub held: Vec<Arc<str>>,
     /// Who is there.
     pub members: Vec<Presence>,
     /// Subscriptions by node.
     pub counts: Vec<(NodeName, u32)>,
-    /// The last event of a cache channel: its version, its envelope.
-    pub cached: Option<(u64, Bytes)>,
+    /// The last event of a cache channel.
+    pub cached: Option<CachedEvent>,
+}
+
+/// The last event of a cache channel, as the registry has it.
+#[derive(Clone, Debug)]
+pub struct CachedEvent {
+    /// The place's version with it.
+    pub version: u64,
+    /// The encoded envelope.
+    pub envelope: Bytes,
+    /// For how long it is still replayed.
+    pub left: Duration,
 }
 
 /// What the lease of a node came to.
@@ -128,6 +144,8 @@ pub struct Lease {
     pub live: Vec<NodeName>,
     /// Whose is over.
     pub expired: Vec<NodeName>,
+    /// Who has one, and has not said yet all that it holds.
+    pub unsettled: Vec<NodeName>,
 }
 
 /// Redis said something that no script of ours says.
@@ -239,12 +257,23 @@ impl Home {
     }
 }
 
-/// `length_ms` 0 gives the lease up.
-pub(super) fn lease(nodes: String, node: NodeName, length_ms: u64) -> Command {
+/// `length_ms` 0 gives the lease up. A node that `had` one and has lost it gets none.
+pub(super) fn lease(
+    nodes: &str,
+    node: NodeName,
+    length_ms: u64,
+    had: bool,
+    is_unsettled: bool,
+) -> Command {
     Command::Script {
         script: &LEASE,
-        keys: vec![nodes],
-        args: vec![node.to_string().into(), length_ms.to_string().into()],
+        keys: vec![nodes.to_owned(), format!("{nodes}:unsettled")],
+        args: vec![
+            node.to_string().into(),
+            length_ms.to_string().into(),
+            flag(had),
+            flag(is_unsettled),
+        ],
     }
 }
 
@@ -259,8 +288,8 @@ pub(super) fn read<T: FromRedisValue>(value: Value) -> Result<T, FormError> {
 
 impl Outcome {
     pub(super) fn read(value: Value) -> Result<Outcome, FormError> {
-        let (full, version, before, after, gained, returned, reoccupied) =
-            read::<(u8, u64, u32, u32, i8, u8, u8)>(value)?;
+        let (full, version, before, after, gained, returned, reoccupied, birth) =
+            read::<(u8, u64, u32, u32, i8, u8, u8, u64)>(value)?;
         Ok(Outcome {
             full: full == 1,
             version,
@@ -269,6 +298,7 @@ impl Outcome {
             gained,
             returned: returned == 1,
             reoccupied: reoccupied == 1,
+            birth,
         })
     }
 }
@@ -278,16 +308,17 @@ impl Snapshot {
         let Value::Array(parts) = value else {
             return Err(FormError);
         };
-        let parts: [Value; 11] = parts.try_into().map_err(|_| FormError)?;
+        let parts: [Value; 12] = parts.try_into().map_err(|_| FormError)?;
         let [
-            known,
+            birth_before,
+            birth,
             version,
             before,
             after,
             reoccupied,
             added,
             removed,
-            adopted,
+            held,
             members,
             counts,
             cached,
@@ -300,31 +331,41 @@ impl Snapshot {
         let counts = counts
             .chunks_exact(2)
             .map(|pair| (NodeName::of_number(pair[0]), pair[1] as u32));
-        let (cached_version, envelope): (Option<u64>, Option<Vec<u8>>) = read(cached)?;
+        let (version_of_event, envelope, left_ms): (Option<u64>, Option<Vec<u8>>, i64) =
+            read(cached)?;
+        let cached = version_of_event
+            .zip(envelope)
+            .map(|(version, envelope)| CachedEvent {
+                version,
+                envelope: envelope.into(),
+                left: Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)),
+            });
         Ok(Snapshot {
-            known: read::<u8>(known)? == 1,
+            birth_before: read(birth_before)?,
+            birth: read(birth)?,
             version: read(version)?,
             before: read(before)?,
             after: read(after)?,
             reoccupied: read::<u8>(reoccupied)? == 1,
             added: texts(added)?,
             removed: texts(removed)?,
-            adopted: texts(adopted)?,
+            held: texts(held)?,
             members: members.collect::<Result<_, _>>()?,
             counts: counts.collect(),
-            cached: cached_version.zip(envelope.map(Bytes::from)),
+            cached,
         })
     }
 }
 
 impl Lease {
     pub(super) fn read(value: Value) -> Result<Lease, FormError> {
-        let (kept, live, expired) = read::<(u8, Vec<u64>, Vec<u64>)>(value)?;
+        let (kept, live, expired, unsettled) = read::<(u8, Vec<u64>, Vec<u64>, Vec<u64>)>(value)?;
         let names = |numbers: Vec<u64>| numbers.into_iter().map(NodeName::of_number).collect();
         Ok(Lease {
             kept: kept == 1,
             live: names(live),
             expired: names(expired),
+            unsettled: names(unsettled),
         })
     }
 }

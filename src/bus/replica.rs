@@ -89,9 +89,15 @@ impl Replica {
         Some(self.readings)
     }
 
-    /// A reading has failed; its place is read when Redis is back.
-    pub fn fail(&mut self, number: u32) {
-        self.reading.take_if(|reading| reading.number == number);
+    /// A reading has failed: true when it was the one under way.
+    pub fn fail(&mut self, number: u32) -> bool {
+        let failed = self.reading.take_if(|reading| reading.number == number);
+        failed.is_some()
+    }
+
+    /// Whether a reading is under way.
+    pub fn is_reading(&self) -> bool {
+        self.reading.is_some()
     }
 
     /// Takes a piece of news about members or counts. Counts are kept here, members by the caller.
@@ -212,14 +218,15 @@ mod tests {
     fn snapshot(version: u64, members: Vec<Presence>, counts: &[(u64, u32)]) -> Snapshot {
         let counts = counts.iter();
         Snapshot {
-            known: true,
+            birth_before: 1,
+            birth: 1,
             version,
             before: 0,
             after: 0,
             reoccupied: false,
             added: Vec::new(),
             removed: Vec::new(),
-            adopted: Vec::new(),
+            held: Vec::new(),
             members,
             counts: counts
                 .map(|(node, count)| (NodeName::first(*node), *count))

@@ -12,9 +12,10 @@ mod lease;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tracing::debug;
 
 use crate::broker::Broker;
@@ -31,10 +32,21 @@ const ROUND: Duration = Duration::from_secs(45);
 /// How often users are looked at whom nobody here is or watches any more.
 const TIDYING: Duration = Duration::from_secs(1);
 
+/// How long after a cut the other nodes may take to come back: their pauses between two attempts, and some more.
+const RETURN: Duration = Duration::from_millis(1500);
+
+/// How often nodes that have come back are asked whether they have said all.
+const ASKING: Duration = Duration::from_millis(250);
+
+/// How long the end may take until all that was held back is told.
+const LAST_CLAIMS: Duration = Duration::from_secs(1);
+
 /// This node's part in the cluster. Dropped, it ends.
 pub struct Cluster {
     bus: Arc<Bus>,
     webhooks: Arc<Webhooks>,
+    claims: JoinHandle<()>,
+    end_claims: Arc<Notify>,
     tasks: JoinSet<()>,
 }
 
@@ -67,35 +79,49 @@ impl Cluster {
         let mut tasks = JoinSet::new();
         tasks.spawn(hear(node.clone(), inbox));
         tasks.spawn(lease::keep(node.clone()));
-        tasks.spawn(claims::carry_out(node.clone(), lasted));
-        tasks.spawn(assert_in_turn(node));
+        tasks.spawn(assert_in_turn(node.clone()));
+        let end_claims = Arc::new(Notify::new());
+        let claims = tokio::spawn(claims::carry_out(node, lasted, end_claims.clone()));
         Cluster {
             bus,
             webhooks,
+            claims,
+            end_claims,
             tasks,
         }
     }
 
     /// Ends this node's part, when its connections have gone: its lease ends, and the others, if there are any, inherit
-    /// what is left.
+    /// what is left. If there are none, the webhooks are told of it now.
     pub async fn leave(mut self) {
-        self.tasks.shutdown().await;
-        self.bus.settle().await;
         let own = self.bus.name();
-        if let Ok(lease) = self.bus.lease(Duration::ZERO).await {
-            if lease.live.iter().any(|node| !node.same_node(own)) {
-                self.webhooks.leave_to_others();
-            } else {
-                // Nobody is left to forget this node.
-                drop(self.bus.forget(own).await);
-            }
+        let lease = self.bus.lease(Duration::ZERO).await;
+        let has_heirs = lease.is_ok_and(|lease| lease.live.iter().any(|node| !node.same_node(own)));
+        if has_heirs {
+            self.webhooks.leave_to_others();
+        } else {
+            self.webhooks.end_graces();
+            let told = async {
+                while self.webhooks.holds_back() {
+                    sleep(Duration::from_millis(2)).await;
+                }
+            };
+            drop(timeout(LAST_CLAIMS, told).await);
+        }
+        self.end_claims.notify_one();
+        drop(timeout(LAST_CLAIMS, &mut self.claims).await);
+        self.claims.abort();
+        self.tasks.shutdown().await;
+        if !has_heirs {
+            // Nobody is left to forget this node.
+            drop(timeout(LAST_CLAIMS, self.bus.forget(own)).await);
         }
     }
 }
 
 /// Carries out what happens at Redis, in its order.
 async fn hear(node: Node, mut inbox: Inbox) {
-    let mut rereadings = JoinSet::new();
+    let mut returns = JoinSet::new();
     while let Some(happening) = inbox.next().await {
         match happening {
             Happening::Message { channel, payload } => {
@@ -107,33 +133,51 @@ async fn hear(node: Node, mut inbox: Inbox) {
                     }
                 }
             }
+            Happening::Mark(number) => node.bus.pass(number),
             Happening::Up { link } => {
-                node.bus.note_up(link);
-                if node.bus.home_link() == Some(link) {
-                    lease::begin(&node).await;
-                }
-                node.broker.come_back(link).await;
-                node.users.come_back(link).await;
-                rereadings.spawn(read_when_settled(node.clone(), link));
+                let coming = node.bus.begin_settling(link);
+                returns.spawn(come_back(node.clone(), link, coming));
             }
             Happening::Down { link, why } => {
                 debug!(?link, why, "going by what is known here");
+                node.bus.note_down(link);
                 node.broker.cut_off(link).await;
                 node.users.cut_off(link).await;
             }
         }
-        while rereadings.try_join_next().is_some() {}
+        while returns.try_join_next().is_some() {}
     }
 }
 
-/// Reads all places of a link again when the other nodes have had time to come back: who is not there then is gone.
-async fn read_when_settled(node: Node, link: LinkId) {
-    sleep(Bus::SETTLING).await;
-    debug!(?link, "all nodes have had time to come back");
+/// Says on a link that is there anew what this node holds and reads what the others do; and once more when they have all
+/// said theirs: who is not there then is gone.
+async fn come_back(node: Node, link: LinkId, coming: u64) {
+    let returned = Instant::now();
+    if node.bus.home_link() == Some(link) {
+        lease::begin(&node).await;
+    }
+    node.broker.come_back(link).await;
+    node.users.come_back(link).await;
+    node.bus.has_said_all();
+    sleep_until(returned + RETURN).await;
+    let length = node.bus.lease_length();
+    while returned.elapsed() < RETURN + length {
+        match node.bus.lease(length).await {
+            Ok(lease) if lease.unsettled.is_empty() => break,
+            _ => sleep(ASKING).await,
+        }
+    }
+    node.bus.note_settled(link, coming);
+    debug!(?link, "all nodes have said what they hold");
+    assert_all(&node).await;
+}
+
+/// Says what this node holds everywhere, and reads what the others do.
+async fn assert_all(node: &Node) {
     for part in 0..Broker::PARTS {
         node.broker.assert_part(part).await;
+        node.users.assert_part(part, Broker::PARTS).await;
     }
-    node.users.assert_all().await;
 }
 
 async fn assert_in_turn(node: Node) {
@@ -144,12 +188,10 @@ async fn assert_in_turn(node: Node) {
         tokio::select! {
             _ = turn.tick() => {
                 node.broker.assert_part(part).await;
+                node.users.assert_part(part, Broker::PARTS).await;
                 part = (part + 1) % Broker::PARTS;
-                if part == 0 {
-                    node.users.assert_all().await;
-                }
             }
-            _ = tidy.tick() => node.users.stop_listening().await,
+            _ = tidy.tick() => node.users.tidy().await,
         }
     }
 }

@@ -29,6 +29,8 @@ struct User {
     confirmed: bool,
     /// The registry has been told that the last connection here has gone.
     leaving: bool,
+    /// The registry was told of the first connection here, and what it made of that is not known.
+    untold: bool,
 }
 
 /// The channel has as many members as it may have.
@@ -140,6 +142,7 @@ impl Members {
                 nodes,
                 seats: 0,
                 leaving: false,
+                untold: false,
             };
             self.users.insert(user_id.clone(), user);
         }
@@ -246,6 +249,31 @@ impl Members {
         self.users.get(user_id).is_some_and(|user| user.confirmed)
     }
 
+    /// Notes that what the registry made of a user's coming is not known.
+    pub fn lose(&mut self, user_id: &str) {
+        if let Some(user) = self.users.get_mut(user_id) {
+            user.untold = true;
+        }
+    }
+
+    /// Those of whose coming it was not known what the registry made of it, and who are in it now on this node alone: it
+    /// had made them members.
+    pub fn take_found(&mut self, here: NodeName) -> Vec<Arc<str>> {
+        let mut found = Vec::new();
+        for (user_id, user) in &mut self.users {
+            if std::mem::take(&mut user.untold) && user.nodes == [here] {
+                found.push(user_id.clone());
+            }
+        }
+        found
+    }
+
+    /// Whether a user is on another node, as far as is known.
+    pub fn is_elsewhere(&self, user_id: &str, here: NodeName) -> bool {
+        let user = self.users.get(user_id);
+        user.is_some_and(|user| user.nodes.iter().any(|node| !node.same_node(here)))
+    }
+
     /// Every member once, by id, with their info as JSON.
     pub fn roster(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.members()
@@ -287,6 +315,7 @@ impl Members {
             seats: 1,
             confirmed: false,
             leaving: false,
+            untold: false,
         };
         self.users.insert(member.user_id.clone(), user);
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Known, User, Users};
 use crate::bus::redis::LinkId;
 use crate::bus::{
-    Bus, BusError, Holding, Interest, Move, News, NodeName, Place, Replica, Snapshot, Step,
+    Bus, BusError, Holding, Interest, News, NodeName, Place, Replica, Snapshot, Step,
 };
 use crate::clock;
 
@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// For how long a user is listened to after nobody here is the user or watches the user.
 const LINGER_MS: u64 = 5000;
+
+/// Users are read in so many parts, with others' commands in between.
+const PARTS: usize = 64;
 
 /// Every change of a user's sign-ins is news, and no webhook tells of it.
 const INTEREST: Interest = Interest {
@@ -30,6 +33,10 @@ const INTEREST: Interest = Interest {
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
     replica: Replica,
+    /// Redis sends its news over the connection there is.
+    is_listening: bool,
+    /// Redis may not have what this node holds.
+    is_doubtful: bool,
     idle_since_ms: Option<u64>,
 }
 
@@ -42,21 +49,16 @@ impl Users {
         app: u32,
         user_id: &Arc<str>,
     ) {
-        drop(self.learn(bus, users, app, user_id));
-        let place = place(app, user_id);
         let Some(user) = users.get_mut(user_id) else {
             return;
         };
         let count = user.connections.len() as u32;
-        if bus.is_up(&place) {
-            // The answer is the news that comes to all.
-            drop(tokio::spawn(bus.change(
-                &place,
-                count,
-                Move::None,
-                INTEREST,
-            )));
-        } else if let Some(elsewhere) = &mut user.elsewhere {
+        let elsewhere = user.elsewhere.get_or_insert_default();
+        elsewhere.idle_since_ms = None;
+        if bus.is_up(&place(app, user_id)) {
+            // Reading says how many are here, and is done again if that changes meanwhile. All hear of it as news.
+            drop(self.read(bus, user, app, user_id));
+        } else {
             elsewhere.replica.set_count(bus.name(), count);
             let is_online = elsewhere.replica.total() > 0;
             self.tell_if_changed(user, user_id, is_online).await;
@@ -72,9 +74,6 @@ impl Users {
         user_id: &Arc<str>,
     ) -> Option<JoinHandle<()>> {
         let user = users.get_mut(user_id)?;
-        if user.elsewhere.is_none() {
-            bus.listen(&place(app, user_id));
-        }
         let elsewhere = user.elsewhere.get_or_insert_default();
         elsewhere.idle_since_ms = None;
         if elsewhere.replica.is_loaded() {
@@ -109,14 +108,16 @@ impl Users {
         }
     }
 
-    /// A link to Redis is there anew.
+    /// A link to Redis is there anew: its users are listened to and read, some at a time.
     pub async fn come_back(self: &Arc<Self>, link: LinkId) {
-        self.for_each(Some(link), true).await;
+        for part in 0..PARTS {
+            self.assert_some(Some(link), part, PARTS).await;
+        }
     }
 
-    /// Reads every user that this node listens to, and says where they are here.
-    pub async fn assert_all(self: &Arc<Self>) {
-        self.for_each(None, false).await;
+    /// Reads every user that this node listens to, and says where they are here; one part of so many.
+    pub async fn assert_part(self: &Arc<Self>, part: usize, parts: usize) {
+        self.assert_some(None, part, parts).await;
     }
 
     /// A link to Redis is gone: its users are where this node knows them.
@@ -130,6 +131,7 @@ impl Users {
                 };
                 if bus.link_of(&place(*app, user_id)) == Some(link) {
                     let count = user.connections.len() as u32;
+                    elsewhere.is_listening = false;
                     elsewhere.replica.cut_off(bus.name(), count);
                     let is_online = elsewhere.replica.total() > 0;
                     self.tell_if_changed(user, user_id, is_online).await;
@@ -149,8 +151,9 @@ impl Users {
         Ok(())
     }
 
-    /// Ends listening to users whom nobody here is or watches any more.
-    pub async fn stop_listening(&self) {
+    /// Says again what Redis may not have, and ends listening to users whom nobody here is or watches any more. A user
+    /// is not forgotten before Redis has it that they are not here.
+    pub async fn tidy(self: &Arc<Self>) {
         let Some(bus) = &self.bus else { return };
         let now_ms = clock::now_ms();
         for (app, of_app) in &self.apps {
@@ -159,30 +162,46 @@ impl Users {
                 let Some(elsewhere) = &user.elsewhere else {
                     return true;
                 };
+                if elsewhere.is_doubtful {
+                    drop(self.read(bus, user, *app, user_id));
+                    return true;
+                }
                 let is_over = elsewhere
                     .idle_since_ms
                     .is_some_and(|since| now_ms >= since + LINGER_MS);
-                if is_over {
-                    bus.unlisten(&place(*app, user_id));
+                let place = place(*app, user_id);
+                let is_known = elsewhere.replica.is_loaded()
+                    && !elsewhere.replica.is_reading()
+                    && bus.is_up(&place);
+                if is_over && is_known {
+                    bus.unlisten(&place);
                 }
-                !is_over
+                !(is_over && is_known)
             });
         }
     }
 
-    async fn for_each(self: &Arc<Self>, link: Option<LinkId>, listen: bool) {
+    async fn assert_some(self: &Arc<Self>, link: Option<LinkId>, part: usize, parts: usize) {
         let Some(bus) = &self.bus else { return };
         for (app, of_app) in &self.apps {
-            let mut users = of_app.users.lock().await;
-            for (user_id, user) in &mut *users {
-                let place = place(*app, user_id);
-                let is_meant = link.is_none() || bus.link_of(&place) == link;
-                if user.elsewhere.is_some() && is_meant {
-                    if listen {
-                        bus.listen(&place);
+            let mut last = None;
+            {
+                let mut users = of_app.users.lock().await;
+                let hasher = users.hasher().clone();
+                for (user_id, user) in &mut *users {
+                    if hasher.hash_one(user_id) as usize % parts != part {
+                        continue;
                     }
-                    drop(self.read(bus, user, *app, user_id));
+                    let place = place(*app, user_id);
+                    let is_meant = link.is_none() || bus.link_of(&place) == link;
+                    if user.elsewhere.is_some() && is_meant {
+                        drop(self.read(bus, user, *app, user_id));
+                        last = Some(place);
+                    }
                 }
+            }
+            if let Some(place) = last {
+                bus.reached(&place).await;
             }
         }
     }
@@ -204,10 +223,18 @@ impl Users {
             count: user.connections.len() as u32,
             seats: Vec::new(),
         };
+        elsewhere.is_doubtful = false;
+        let listening = (!elsewhere.is_listening).then(|| bus.listen(&place));
         let answer = bus.sync(&place, &holding, INTEREST);
-        let (users, user_id) = (self.clone(), user_id.clone());
+        let (users, bus, user_id) = (self.clone(), bus.clone(), user_id.clone());
         Some(tokio::spawn(async move {
-            let answer = answer.await;
+            let listening = match listening {
+                Some(listening) => listening.await,
+                None => Ok(()),
+            };
+            let answer = listening.and(answer.await);
+            // What was said before this answer is heard before it.
+            bus.caught_up().await;
             users.loaded(app, &user_id, number, answer).await;
         }))
     }
@@ -229,14 +256,19 @@ impl Users {
         let Some(elsewhere) = &mut user.elsewhere else {
             return;
         };
-        let Ok(snapshot) = answer else {
-            elsewhere.replica.fail(number);
-            return;
+        let snapshot = match answer {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                bus.note_refusal(&error);
+                elsewhere.is_doubtful |= elsewhere.replica.fail(number);
+                return;
+            }
         };
         bus.suspect(&place(app, user_id), &snapshot);
         let Some(loaded) = elsewhere.replica.load(number, &snapshot) else {
             return;
         };
+        elsewhere.is_listening = true;
         let is_online = elsewhere.replica.total() > 0;
         self.tell_if_changed(user, user_id, is_online).await;
         if loaded.again {

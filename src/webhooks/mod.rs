@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -201,6 +202,25 @@ impl Webhooks {
         }
     }
 
+    /// Holds nothing back any more: what is held is told, or claimed, at once.
+    pub fn end_graces(&self) {
+        for source in self.sources.values() {
+            source.end_grace();
+        }
+    }
+
+    /// Whether graces have been ended.
+    pub fn is_ending(&self) -> bool {
+        let mut sources = self.sources.values();
+        sources.any(|source| source.held_back().grace.is_ending())
+    }
+
+    /// Whether absences are held back.
+    pub fn holds_back(&self) -> bool {
+        let mut sources = self.sources.values();
+        sources.any(|source| source.held_back().grace.next_due().is_some())
+    }
+
     /// Absences are not told from here any more: other nodes, which go on, find them in Redis.
     pub fn leave_to_others(&self) {
         for source in self.sources.values() {
@@ -343,7 +363,6 @@ impl Source {
 
     /// Tells of absences that have lasted, of [`AT_ONCE`] at most.
     fn tell_some(&self, grace: &mut Grace, now: Instant) {
-        let is_ending = grace.is_ending();
         for _ in 0..AT_ONCE {
             let Some(absence) = grace.release(now) else {
                 return;
@@ -352,14 +371,15 @@ impl Source {
                 None => self.tell(&absence.into_event()),
                 // The others, who live on, inherit what they find.
                 Some(_) if self.others_inherit.load(Ordering::Relaxed) => {}
-                Some(_) if is_ending => self.tell(&absence.into_event()),
                 Some(claims) => match claims.try_reserve() {
                     Ok(place) => place.send(Lasted {
                         app: self.app,
                         event: absence.into_event(),
                     }),
                     // Another grace, after which there will be room.
-                    Err(_) => grace.hold(absence, now),
+                    Err(TrySendError::Full(())) => grace.hold(absence, now),
+                    // Nobody claims any more.
+                    Err(TrySendError::Closed(())) => self.tell(&absence.into_event()),
                 },
             }
         }
@@ -391,6 +411,11 @@ impl Source {
         for sender in &self.senders {
             sender.end();
         }
+    }
+
+    fn end_grace(&self) {
+        self.held_back().grace.end();
+        self.wake.notify_one();
     }
 
     fn end(&self) {

@@ -164,6 +164,7 @@ async fn when_a_master_dies_its_replica_takes_over_and_kept_publications_arrive(
             Happening::Down { link, .. } => {
                 up.insert(link, false);
             }
+            Happening::Mark(_) => panic!("nobody made a mark"),
             Happening::Message { channel, payload } => {
                 assert_eq!(
                     (&channel[..], &payload[..]),

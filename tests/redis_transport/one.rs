@@ -275,6 +275,7 @@ async fn a_reader_that_falls_too_far_behind_is_cut_off_and_begins_anew() {
             Happening::Message { .. } => messages += 1,
             Happening::Down { why, .. } => break why,
             Happening::Up { .. } => panic!("up twice"),
+            Happening::Mark(_) => panic!("nobody made a mark"),
         }
     };
     assert!((60..64).contains(&messages), "{messages}");

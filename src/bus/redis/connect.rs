@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo};
 use redis::{RedisConnectionInfo, RedisError, ServerError, Value};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -70,6 +71,10 @@ pub(super) async fn connect(
         // Small commands must not wait for the answers to earlier ones.
         stream
             .set_nodelay(true)
+            .map_err(|error| error.to_string())?;
+        // A connection that was given up must not speak later, after the one that follows it.
+        SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
             .map_err(|error| error.to_string())?;
         match &access.tls {
             None => greet(stream, access, on_push).await,

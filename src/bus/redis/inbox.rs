@@ -28,6 +28,8 @@ pub enum Happening {
         /// In words, without secrets.
         why: String,
     },
+    /// What [`super::Redis::mark`] was asked for: all that came before has been read.
+    Mark(u64),
     /// Somebody published.
     Message {
         /// The channel it was published to.
@@ -40,6 +42,7 @@ pub enum Happening {
 impl Happening {
     fn size(&self) -> usize {
         match self {
+            Happening::Mark(_) => OVERHEAD,
             Happening::Message { channel, payload } => channel.len() + payload.len() + OVERHEAD,
             Happening::Up { .. } | Happening::Down { .. } => 0,
         }

@@ -127,6 +127,12 @@ impl Redis {
         self.map().keeper(slot).keep(slot, command);
     }
 
+    /// Puts a mark into the inbox, behind all that has been heard until now. What arrived before the answer to a question
+    /// stands before a mark that was made after it.
+    pub fn mark(&self, number: u64) {
+        self.0.shared.ties.feed.state(Happening::Mark(number));
+    }
+
     /// Fine when every link is up.
     ///
     /// # Errors
