@@ -1,14 +1,15 @@
 //! A cluster tells an app's back end as one server would: each thing once, and no absence that a return on another
 //! node has ended.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::node::{app, cluster};
+use crate::support::node::{Node, app, cluster, member_of_cluster, settings};
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
-use crate::support::{Server, until};
+use crate::support::view::{View, users};
+use crate::support::{DEADLINE, Server, until};
 
 const ROOM: &str = "presence-a";
 
@@ -145,4 +146,69 @@ async fn each_count_of_the_cluster_is_told_once() {
     receiver.has_taken(expected.len()).await;
     let told = receiver.taken_after(GRACE).await;
     assert_eq!(sorted(told), sorted(expected));
+}
+
+#[tokio::test]
+async fn redis_that_comes_back_empty_is_no_news_but_who_came_meanwhile_is() {
+    let mut redis = Redis::start().await;
+    let mut receiver = Receiver::start();
+    let nodes: [Server; 2] = nodes(&redis, &receiver, "").await;
+    let mut views = Vec::new();
+    for (node, user) in nodes.iter().zip(["1", "2"]) {
+        views.push(View::join(node, ROOM, user).await);
+    }
+    let mut public = Vec::new();
+    for node in &nodes {
+        let mut client = node.client().await;
+        client.subscribe("a").await;
+        public.push(client);
+    }
+    receiver.has_taken(4).await;
+    redis.kill();
+    for (node, user) in nodes.iter().zip(["3", "4"]) {
+        until("it is cut off", async || node.ready().await.status == 503).await;
+        views.push(View::join(node, ROOM, user).await);
+    }
+    redis.start_again().await;
+    let all = users(1..=4);
+    for node in &nodes {
+        node.agrees(ROOM, &all, Instant::now() + DEADLINE).await;
+    }
+    let added = |user: &str| json!({ "name": "member_added", "channel": ROOM, "user_id": user });
+    let mut expected = vec![
+        json!({ "name": "channel_occupied", "channel": "a" }),
+        json!({ "name": "channel_occupied", "channel": ROOM }),
+    ];
+    expected.extend(["1", "2", "3", "4"].map(added));
+    receiver.has_taken(expected.len()).await;
+    let told = receiver.taken_after(GRACE).await;
+    assert_eq!(sorted(told), sorted(expected));
+}
+
+#[tokio::test]
+async fn who_was_told_to_be_gone_with_a_hung_node_is_told_to_be_back_with_it() {
+    let redis = Redis::start().await;
+    let mut receiver = Receiver::start();
+    let url = receiver.url();
+    let toml = app(&format!("[[apps.webhooks]]\nurl = '{url}'"));
+    let _staying = member_of_cluster(&redis.url(), &toml).await;
+    let hanging = Node::start(&settings(&redis.url(), &toml)).await;
+    let _view = View::join(&hanging, ROOM, "7").await;
+    let mut client = hanging.client().await;
+    client.subscribe("a").await;
+    receiver.has_taken(3).await;
+    hanging.freeze();
+    receiver.has_taken(6).await;
+    hanging.thaw();
+    receiver.has_taken(9).await;
+    let told = receiver.taken_after(GRACE).await;
+    let (came, rest) = told.split_at(3);
+    let (went, back) = rest.split_at(3);
+    assert_eq!(sorted(came.to_vec()), sorted(back.to_vec()));
+    let expected = [
+        json!({ "name": "channel_vacated", "channel": "a" }),
+        json!({ "name": "member_removed", "channel": ROOM, "user_id": "7" }),
+        json!({ "name": "channel_vacated", "channel": ROOM }),
+    ];
+    assert_eq!(sorted(went.to_vec()), sorted(expected.to_vec()));
 }
