@@ -17,9 +17,10 @@ use super::map::{NOBODY, SLOTS};
 use super::route::{Outcome, Route, Target};
 use super::url::{Access, Address};
 
-/// Between two questions, however great the doubt.
+/// Between two questions, however great the doubt; twice that while a server is away or a slot unserved. All nodes must find
+/// a new master within the time for which publications are kept for them.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Between two questions while a server is away, a slot unserved, or the servers may not agree yet.
+/// Between two questions while the servers may not agree yet.
 const ANXIOUS: Duration = Duration::from_secs(1);
 /// Servers tell each other of a change within seconds.
 const AGREEMENT: Duration = Duration::from_secs(10);
@@ -82,8 +83,7 @@ pub(super) async fn run(
             Err(_) => {}
         }
         sleep(PAUSE).await;
-        let calm = cluster.is_whole() && doubted.elapsed() > AGREEMENT;
-        let rest = if calm { CALM } else { ANXIOUS };
+        let rest = rest(cluster.is_whole(), doubted.elapsed());
         tokio::select! {
             () = shared.ties.doubt.notified() => doubted = Instant::now(),
             () = sleep(rest) => {}
@@ -93,6 +93,17 @@ pub(super) async fn run(
                 }
             }
         }
+    }
+}
+
+/// How long to wait after the pause for the next question; `doubted` is how long ago something spoke against the map.
+fn rest(is_whole: bool, doubted: Duration) -> Duration {
+    if !is_whole {
+        PAUSE
+    } else if doubted > AGREEMENT {
+        CALM
+    } else {
+        ANXIOUS
     }
 }
 
@@ -277,7 +288,15 @@ fn read(answer: &Value, asked: &Address) -> Option<Ranges> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::SETTLE;
     use super::*;
+
+    #[test]
+    fn a_new_master_is_found_by_all_nodes_before_kept_publications_are_sent() {
+        let cadence = PAUSE + rest(false, Duration::ZERO);
+        assert!(2 * cadence <= SETTLE, "with time to connect and subscribe");
+        assert_eq!(cadence, PAUSE + rest(false, 2 * AGREEMENT));
+    }
 
     fn text(text: &str) -> Value {
         Value::BulkString(text.as_bytes().to_vec())
