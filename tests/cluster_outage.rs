@@ -85,7 +85,7 @@ async fn one_node_hearing_nothing_of_redis_for_longer_than_its_lease() {
 #[tokio::test]
 async fn a_cut_shorter_than_the_lease_is_no_change_to_anyone() {
     let redis = Redis::start().await;
-    let relay = Relay::to(redis.port().address());
+    let relay = Relay::to(redis.address());
     let far = Server::with(&settings_with_lease(30, &relay.url(), "")).await;
     let near = Server::with(&settings_with_lease(30, &redis.url(), "")).await;
     let mut views = Vec::new();
@@ -120,7 +120,7 @@ async fn a_cut_shorter_than_the_lease_is_no_change_to_anyone() {
 #[tokio::test]
 async fn a_cut_off_subscriber_of_a_cache_channel_gets_the_latest_value_after_it() {
     let redis = Redis::start().await;
-    let relay = Relay::to(redis.port().address());
+    let relay = Relay::to(redis.address());
     let far = member_of_cluster(&relay.url(), "").await;
     let near = member_of_cluster(&redis.url(), "").await;
     near.trigger("cache-a", "n", "1").await;

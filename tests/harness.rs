@@ -84,7 +84,7 @@ async fn a_killed_redis_refuses_and_forgets_and_a_frozen_one_is_silent() {
     let mut redis = Redis::start().await;
     let _: () = redis.command(&["SET", "a", "1"]).await;
     assert_eq!(redis.keys("*").await, ["a"]);
-    let mut connected = TcpStream::connect(redis.port().address()).await.unwrap();
+    let mut connected = TcpStream::connect(redis.address()).await.unwrap();
     redis.freeze();
     connected.write_all(b"PING\r\n").await.unwrap();
     let answer = timeout(Duration::from_millis(200), connected.read_u8()).await;
@@ -92,7 +92,7 @@ async fn a_killed_redis_refuses_and_forgets_and_a_frozen_one_is_silent() {
     redis.thaw();
     assert_eq!(connected.read_u8().await.unwrap(), b'+');
     redis.kill();
-    assert!(TcpStream::connect(redis.port().address()).await.is_err());
+    assert!(TcpStream::connect(redis.address()).await.is_err());
     redis.start_again().await;
     assert!(redis.keys("*").await.is_empty());
     assert_eq!(redis.subscribers("a").await, 0);

@@ -1,74 +1,16 @@
 //! A cluster: names live where their slots do, and follow them.
 
 use std::collections::{HashMap, HashSet};
-use std::process::Command;
 
 use gema::bus::redis::{Happening, LinkId};
 
 use super::Node;
-use super::child::Process;
+use crate::support::port::Port;
+use crate::support::redis_cluster::RedisCluster;
 use crate::support::until;
 
 /// Names of three slots, one a third of them each.
 const NAMES: [&str; 3] = ["a:{2}", "a:{3}", "a:{4}"];
-
-struct Cluster {
-    nodes: Vec<Process>,
-}
-
-impl Cluster {
-    /// Masters, and as many replicas.
-    async fn start(replicas: bool) -> Cluster {
-        let mut nodes = Vec::new();
-        for _ in 0..if replicas { 6 } else { 3 } {
-            let node = Process::server(&[
-                "--cluster-enabled",
-                "yes",
-                "--cluster-node-timeout",
-                "1000",
-                "--cluster-replica-validity-factor",
-                "0",
-            ])
-            .await;
-            node.ready().await;
-            nodes.push(node);
-        }
-        let cluster = Cluster { nodes };
-        let addresses = cluster
-            .nodes
-            .iter()
-            .map(|node| format!("127.0.0.1:{}", node.port));
-        let output = Command::new("redis-cli")
-            .args(["--cluster", "create"])
-            .args(addresses)
-            .args(["--cluster-replicas", if replicas { "1" } else { "0" }])
-            .arg("--cluster-yes")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{text}");
-        for node in &cluster.nodes {
-            until("the cluster is well", async || {
-                let info: String = node.command(&["CLUSTER", "INFO"]).await;
-                info.contains("cluster_state:ok")
-            })
-            .await;
-        }
-        cluster
-    }
-
-    /// The process that has the name's slot.
-    async fn master_of(&self, name: &str) -> usize {
-        for (index, node) in self.nodes.iter().enumerate() {
-            let role: Vec<redis::Value> = node.command(&["ROLE"]).await;
-            let is_master = role[0] == redis::Value::BulkString(b"master".to_vec());
-            if is_master && node.try_command::<i64>(&["EXISTS", name]).await.is_ok() {
-                return index;
-            }
-        }
-        panic!("nobody has {name}");
-    }
-}
 
 impl Node {
     /// Waits until three links are up.
@@ -101,8 +43,8 @@ impl Node {
 
 #[tokio::test]
 async fn one_node_leads_to_the_others_and_names_live_on_their_masters() {
-    let cluster = Cluster::start(false).await;
-    let mut node = Node::start(&cluster.nodes[0].url());
+    let cluster = RedisCluster::start(false, &[]).await;
+    let mut node = Node::start(&cluster.servers[0].url());
     let links = node.all_up().await;
     assert!(node.redis.is_sharded());
     let homes: HashSet<LinkId> = NAMES
@@ -116,10 +58,10 @@ async fn one_node_leads_to_the_others_and_names_live_on_their_masters() {
 
 #[tokio::test]
 async fn seeds_that_are_away_do_not_matter_and_kept_publications_wait_for_the_slots() {
-    let cluster = Cluster::start(false).await;
-    let dead = super::child::free_port();
-    let good = cluster.nodes[1].port;
-    let url = format!("redis://127.0.0.1:{dead},127.0.0.1:{good}");
+    let cluster = RedisCluster::start(false, &[]).await;
+    let dead = Port::free();
+    let good = cluster.servers[1].address();
+    let url = format!("redis://{},{good}", dead.address());
     let mut node = Node::start(&url);
     node.publish(NAMES[0], "early");
     assert_eq!(node.redis.link_of(NAMES[0]), None);
@@ -131,15 +73,15 @@ async fn seeds_that_are_away_do_not_matter_and_kept_publications_wait_for_the_sl
 
 #[tokio::test]
 async fn when_a_master_dies_its_replica_takes_over_and_kept_publications_arrive() {
-    let mut cluster = Cluster::start(true).await;
-    let mut node = Node::start(&cluster.nodes[0].url());
+    let mut cluster = RedisCluster::start(true, &[]).await;
+    let mut node = Node::start(&cluster.servers[0].url());
     node.all_up().await;
     let (name, other) = (NAMES[0], NAMES[1]);
     node.listen(name).await;
     node.listen(other).await;
     let old = node.redis.link_of(name).unwrap();
     let victim = cluster.master_of(name).await;
-    cluster.nodes[victim].kill();
+    cluster.servers[victim].kill();
     loop {
         if let Happening::Down { link, .. } = node.next().await
             && link == old
@@ -180,8 +122,8 @@ async fn when_a_master_dies_its_replica_takes_over_and_kept_publications_arrive(
 
 #[tokio::test]
 async fn a_slot_that_moves_takes_its_names_along_and_both_links_say_so() {
-    let cluster = Cluster::start(false).await;
-    let mut node = Node::start(&cluster.nodes[0].url());
+    let cluster = RedisCluster::start(false, &[]).await;
+    let mut node = Node::start(&cluster.servers[0].url());
     node.all_up().await;
     let (name, target_name) = (NAMES[0], NAMES[1]);
     node.listen(name).await;
@@ -191,13 +133,13 @@ async fn a_slot_that_moves_takes_its_names_along_and_both_links_say_so() {
     );
     let old = node.redis.link_of(name).unwrap();
     let new = node.redis.link_of(target_name).unwrap();
-    let slot: i64 = cluster.nodes[0]
+    let slot: i64 = cluster.servers[0]
         .command(&["CLUSTER", "KEYSLOT", name])
         .await;
     let slot = slot.to_string();
-    let id: String = cluster.nodes[to].command(&["CLUSTER", "MYID"]).await;
+    let id: String = cluster.servers[to].command(&["CLUSTER", "MYID"]).await;
     for index in [to, from] {
-        let _: String = cluster.nodes[index]
+        let _: String = cluster.servers[index]
             .command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id])
             .await;
     }

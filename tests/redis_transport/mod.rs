@@ -1,7 +1,6 @@
 //! The connections to Redis: what is asked is answered or refused in time, what is kept arrives, and every outage is
 //! told once.
 
-mod child;
 mod cluster;
 mod one;
 mod sentinel;

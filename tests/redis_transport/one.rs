@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use gema::bus::redis::{AskError, BACKLOG_BYTES, Happening, SETTLE};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use super::child::{Process, free_port};
 use super::{A_WHILE, Node, plain, publication};
+use crate::support::port::Port;
+use crate::support::redis::Redis;
+use crate::support::redis_tls::RedisTls;
 use crate::support::until;
 
 #[tokio::test]
 async fn questions_and_publications_are_carried_out_in_the_order_of_the_calls() {
-    let server = Process::server(&[]).await;
+    let server = Redis::start().await;
     let mut node = Node::start(&server.url());
     node.up().await;
     node.listen("a").await;
@@ -38,7 +39,7 @@ async fn questions_and_publications_are_carried_out_in_the_order_of_the_calls() 
 
 #[tokio::test]
 async fn scripts_run_and_what_they_publish_is_heard() {
-    let server = Process::server(&[]).await;
+    let server = Redis::start().await;
     let mut node = Node::start(&server.url());
     node.up().await;
     node.listen("a").await;
@@ -49,7 +50,7 @@ async fn scripts_run_and_what_they_publish_is_heard() {
 
 #[tokio::test]
 async fn an_error_is_its_askers_alone() {
-    let server = Process::server(&[]).await;
+    let server = Redis::start().await;
     let mut node = Node::start(&server.url());
     node.up().await;
     let set = node.redis.ask("a", plain(&["SET", "a", "1"]));
@@ -65,7 +66,7 @@ async fn an_error_is_its_askers_alone() {
 
 #[tokio::test]
 async fn forgotten_scripts_are_loaded_anew() {
-    let server = Process::server(&[]).await;
+    let server = Redis::start().await;
     let mut node = Node::start(&server.url());
     node.up().await;
     assert_eq!(node.bump("a").await, 1);
@@ -79,7 +80,7 @@ async fn forgotten_scripts_are_loaded_anew() {
 
 #[tokio::test]
 async fn after_an_outage_kept_publications_arrive_in_order_at_those_who_are_back() {
-    let mut server = Process::server(&[]).await;
+    let mut server = Redis::start().await;
     let (mut speaker, mut hearer) = (Node::start(&server.url()), Node::start(&server.url()));
     let link = speaker.up().await;
     hearer.up().await;
@@ -102,7 +103,7 @@ async fn after_an_outage_kept_publications_arrive_in_order_at_those_who_are_back
         why.contains("refused")
     })
     .await;
-    server.start();
+    server.start_again().await;
     assert_eq!(speaker.up().await, link);
     let up = Instant::now();
     assert_eq!(speaker.redis.health(), Ok(()));
@@ -122,11 +123,11 @@ async fn after_an_outage_kept_publications_arrive_in_order_at_those_who_are_back
 
 #[tokio::test]
 async fn a_server_that_falls_silent_is_noticed_and_what_it_owed_is_sent_again() {
-    let server = Process::server(&[]).await;
+    let server = Redis::start().await;
     let (mut speaker, mut hearer) = (Node::start(&server.url()), Node::start(&server.url()));
     speaker.up().await;
     hearer.up().await;
-    server.signal("STOP");
+    server.freeze();
     let since = Instant::now();
     let answer = speaker.redis.ask("a", plain(&["PING"]));
     speaker.publish("a", "1");
@@ -136,7 +137,7 @@ async fn a_server_that_falls_silent_is_noticed_and_what_it_owed_is_sent_again() 
     // Without a question of its own the other notices by its probe.
     hearer.down().await;
     assert!(since.elapsed() < Duration::from_secs(5));
-    server.signal("CONT");
+    server.thaw();
     hearer.up().await;
     hearer.listen("a").await;
     assert_eq!(hearer.message().await.1, "1");
@@ -144,15 +145,15 @@ async fn a_server_that_falls_silent_is_noticed_and_what_it_owed_is_sent_again() 
 
 #[tokio::test]
 async fn a_full_backlog_drops_the_oldest_and_counts_them() {
-    let port = free_port();
-    let mut node = Node::start(&format!("redis://127.0.0.1:{port}"));
+    let port = Port::free();
+    let mut node = Node::start(&format!("redis://{}", port.address()));
     let text = "x".repeat(BACKLOG_BYTES / 8);
     for _ in 0..10 {
         node.publish("a", text.clone());
     }
     node.publish("a", "last");
     assert_eq!(node.redis.dropped(), 3);
-    let server = Process::server_on(port, &[]).await;
+    let server = Redis::on(port, &[]).await;
     node.up().await;
     node.listen("a").await;
     for _ in 0..7 {
@@ -167,11 +168,11 @@ async fn a_user_with_a_password_gets_in_and_a_wrong_password_is_said_not_shown()
     let user = "--user me on >hunter2 ~* &* +@all --user default off";
     let args: Vec<&str> = user.split(' ').collect();
     // `--user` takes the rest up to the next option as one line of the config.
-    let server = Process::server(&args).await;
-    let mut good = Node::start(&format!("redis://me:hunter2@127.0.0.1:{}", server.port));
+    let server = Redis::with(&args).await;
+    let mut good = Node::start(&format!("redis://me:hunter2@{}", server.address()));
     good.up().await;
     good.listen("a").await;
-    let bad = Node::start(&format!("redis://me:hunter3@127.0.0.1:{}", server.port));
+    let bad = Node::start(&format!("redis://me:hunter3@{}", server.address()));
     until("the password is refused", async || {
         bad.redis
             .health()
@@ -191,8 +192,8 @@ async fn a_user_with_a_password_gets_in_and_a_wrong_password_is_said_not_shown()
 async fn publications_that_are_refused_are_counted() {
     let args = "--user me on nopass ~* &* +@all -publish --user default off";
     let args: Vec<&str> = args.split(' ').collect();
-    let server = Process::server(&args).await;
-    let mut node = Node::start(&format!("redis://me:x@127.0.0.1:{}", server.port));
+    let server = Redis::with(&args).await;
+    let mut node = Node::start(&format!("redis://me:x@{}", server.address()));
     node.up().await;
     node.publish("a", "1");
     until("it is counted", async || node.redis.dropped() == 1).await;
@@ -201,40 +202,13 @@ async fn publications_that_are_refused_are_counted() {
 
 #[tokio::test]
 async fn tls_needs_a_certificate_that_is_believed() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
-    let cert = params.signed_by(&key, &ca).unwrap();
-    std::fs::write(path("ca.pem"), ca.pem()).unwrap();
-    std::fs::write(path("cert.pem"), cert.pem()).unwrap();
-    std::fs::write(path("key.pem"), key.serialize_pem()).unwrap();
-    let tls_port = free_port();
-    let server = Process::server(&[
-        "--tls-port",
-        &tls_port.to_string(),
-        "--tls-cert-file",
-        &path("cert.pem"),
-        "--tls-key-file",
-        &path("key.pem"),
-        "--tls-ca-cert-file",
-        &path("ca.pem"),
-        "--tls-auth-clients",
-        "no",
-    ])
-    .await;
-    server.ready().await;
-    let url = format!("rediss://127.0.0.1:{tls_port}?ca={}", path("ca.pem"));
-    let mut node = Node::start(&url);
+    let redis = RedisTls::start(&[]).await;
+    let mut node = Node::start(&redis.url("127.0.0.1"));
     node.up().await;
     node.listen("a").await;
     node.publish("a", "1");
     assert_eq!(node.message().await.1, "1");
-    let url = format!("rediss://localhost:{tls_port}?ca={}", path("ca.pem"));
-    let stranger = Node::start(&url);
+    let stranger = Node::start(&redis.url("localhost"));
     until("the name is refused", async || {
         let health = stranger.redis.health();
         health.is_err_and(|why| why.contains("TLS: invalid peer certificate"))
@@ -244,9 +218,8 @@ async fn tls_needs_a_certificate_that_is_believed() {
 
 #[tokio::test]
 async fn a_replica_is_refused() {
-    let master = Process::server(&[]).await;
-    let of = master.port.to_string();
-    let replica = Process::server(&["--replicaof", "127.0.0.1", &of]).await;
+    let master = Redis::start().await;
+    let replica = Redis::replica_of(&master).await;
     let node = Node::start(&replica.url());
     until("it is refused", async || {
         let health = node.redis.health();
@@ -257,7 +230,7 @@ async fn a_replica_is_refused() {
 
 #[tokio::test]
 async fn a_reader_that_falls_too_far_behind_is_cut_off_and_begins_anew() {
-    let server = Process::server(&["--client-output-buffer-limit", "pubsub 0 0 0"]).await;
+    let server = Redis::with(&["--client-output-buffer-limit", "pubsub 0 0 0"]).await;
     let (mut speaker, mut hearer) = (Node::start(&server.url()), Node::start(&server.url()));
     speaker.up().await;
     hearer.up().await;
@@ -288,7 +261,7 @@ async fn a_reader_that_falls_too_far_behind_is_cut_off_and_begins_anew() {
 
 #[tokio::test]
 async fn with_the_last_handle_the_connections_end() {
-    let server = Process::server(&[]).await;
+    let server = Redis::start().await;
     let mut node = Node::start(&server.url());
     node.up().await;
     node.listen("a").await;

@@ -12,6 +12,8 @@ pub mod page;
 pub mod port;
 pub mod receiver;
 pub mod redis;
+pub mod redis_cluster;
+pub mod redis_tls;
 pub mod relay;
 pub mod view;
 

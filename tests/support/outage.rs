@@ -51,7 +51,7 @@ impl Scene {
     /// All is well, and everyone has been heard everywhere.
     pub async fn set(cut: Cut) -> Scene {
         let redis = Redis::start().await;
-        let relay = Relay::to(redis.port().address());
+        let relay = Relay::to(redis.address());
         let nodes = [
             member_of_cluster(&relay.url(), "").await,
             member_of_cluster(&redis.url(), "").await,

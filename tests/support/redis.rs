@@ -1,5 +1,6 @@
 //! A real Redis: a child on a port of its own that remembers nothing, to be killed, stopped and started anew.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -13,9 +14,11 @@ use super::until;
 /// How long one answer may take. A stopped server gives none.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A `redis-server` without persistence: it is empty after each start.
+/// A `redis-server` without persistence, empty after each start, or a `redis-sentinel`.
 pub struct Redis {
     port: Port,
+    program: &'static str,
+    args: Vec<String>,
     directory: TempDir,
     child: Option<Child>,
 }
@@ -23,21 +26,82 @@ pub struct Redis {
 impl Redis {
     /// Starts one and waits until it answers.
     pub async fn start() -> Redis {
-        let mut redis = Redis {
-            port: Port::free(),
-            directory: tempfile::tempdir().expect("a directory"),
-            child: None,
-        };
+        Redis::with(&[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn with(args: &[&str]) -> Redis {
+        Redis::on(Port::free(), args).await
+    }
+
+    /// The same on this port.
+    pub async fn on(port: Port, args: &[&str]) -> Redis {
+        let mut redis = Redis::new("redis-server", port);
+        let (number, directory) = (redis.address().port().to_string(), redis.directory());
+        let place = ["--bind", "127.0.0.1", "--port", &number, "--dir", directory];
+        let none = ["--save", "", "--appendonly", "no", "--daemonize", "no"];
+        let all = place.iter().chain(&none).chain(&["--logfile", "redis.log"]);
+        redis.args = all.chain(args).map(ToString::to_string).collect();
         redis.start_again().await;
         redis
     }
 
-    pub fn url(&self) -> String {
-        format!("redis://{}", self.port.address())
+    /// A replica of this one that has all it has.
+    pub async fn replica_of(master: &Redis) -> Redis {
+        let port = master.address().port().to_string();
+        let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
+        until("the replica is in step", async || {
+            let info: String = replica.command(&["INFO", "replication"]).await;
+            info.contains("master_link_status:up")
+        })
+        .await;
+        replica
     }
 
-    pub fn port(&self) -> &Port {
-        &self.port
+    /// A sentinel of this master, whose name is `service`, that has found its replica and decides alone.
+    pub async fn sentinel_of(master: &Redis) -> Redis {
+        let mut sentinel = Redis::new("redis-sentinel", Port::free());
+        let (port, directory) = (sentinel.address().port(), sentinel.directory());
+        let of = master.address().port();
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\ndir {directory}\nlogfile redis.log\n\
+             sentinel monitor service 127.0.0.1 {of} 1\n\
+             sentinel down-after-milliseconds service 500\n\
+             sentinel failover-timeout service 5000\n"
+        );
+        let file = format!("{directory}/sentinel.conf");
+        std::fs::write(&file, config).expect("a file");
+        sentinel.args = vec![file];
+        sentinel.start_again().await;
+        until("the sentinel knows the replica", async || {
+            let replicas: Vec<redis::Value> =
+                sentinel.command(&["SENTINEL", "REPLICAS", "service"]).await;
+            !replicas.is_empty()
+        })
+        .await;
+        sentinel
+    }
+
+    fn new(program: &'static str, port: Port) -> Redis {
+        Redis {
+            port,
+            program,
+            args: Vec::new(),
+            directory: tempfile::tempdir().expect("a directory"),
+            child: None,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    fn directory(&self) -> &str {
+        self.directory.path().to_str().expect("a path")
     }
 
     /// `kill -9`: connections end, new ones are refused, and all it knew is gone.
@@ -48,14 +112,14 @@ impl Redis {
     /// Starts it, empty, where it was before.
     pub async fn start_again(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let port = self.port.address().port().to_string();
-        let directory = self.directory.path().to_str().expect("a path");
-        let mut args = vec!["--bind", "127.0.0.1", "--port", &port, "--dir", directory];
-        args.extend(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
-        args.extend(["--logfile", "redis.log"]);
-        self.child = Some(Child::start("redis-server", &args, &[]));
-        until("redis-server answers", async || {
-            self.try_command::<String>(&["PING"]).await.is_ok()
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.child = Some(Child::start(self.program, &args, &[]));
+        until("Redis answers", async || {
+            match self.try_command::<String>(&["PING"]).await {
+                Ok(_) => true,
+                // An answer too: this test's own user may not ask.
+                Err(error) => error.code() == Some("NOAUTH"),
+            }
         })
         .await;
     }
@@ -80,7 +144,7 @@ impl Redis {
         answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    async fn try_command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+    pub async fn try_command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
         let mut command = redis::Cmd::new();
         command.arg(words);
         command.query_async(&mut self.connect().await?).await

@@ -73,6 +73,10 @@ impl View {
         self.heard.clear();
     }
 
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
     /// Leaves the channel; the connection stays.
     pub async fn leave(&mut self) {
         let channel = json!({ "channel": self.channel });
