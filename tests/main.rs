@@ -19,6 +19,8 @@ mod cache;
 mod channels;
 mod client_events;
 mod cluster_agreement;
+mod cluster_backends;
+mod cluster_figures;
 mod cluster_node_death;
 mod cluster_order;
 mod cluster_outage;
