@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::client::data;
-use crate::support::node::{app, cluster};
+use crate::support::node::{app, cluster, member_of_cluster};
 use crate::support::redis::Redis;
 use crate::support::view::{View, users};
 use crate::support::{Client, DEADLINE, Server, until};
@@ -318,18 +318,32 @@ async fn a_node_is_subscribed_at_redis_only_while_it_has_subscribers_itself() {
     .await;
 }
 
-#[tokio::test]
-async fn nodes_with_another_prefix_are_another_cluster() {
-    let redis = Redis::start().await;
-    let [ours]: [Server; 1] = cluster(&redis, "").await;
-    let [theirs]: [Server; 1] = cluster(&redis, "prefix = 'other'").await;
+/// A member and an event of either node stay there.
+async fn are_strangers(ours: &Server, theirs: &Server) {
     let mut client = theirs.client().await;
     client.join(ROOM, "1").await;
-    let mut view = View::join(&ours, ROOM, "2").await;
+    let mut view = View::join(ours, ROOM, "2").await;
     assert_eq!(view.members, users(["2"]));
     theirs.trigger(ROOM, "n", "1").await;
     client.event("n").await;
     ours.trigger(ROOM, "m", "1").await;
     view.client.event("m").await;
     client.nothing_before_pong().await;
+}
+
+#[tokio::test]
+async fn nodes_with_another_prefix_are_another_cluster() {
+    let redis = Redis::start().await;
+    let [ours]: [Server; 1] = cluster(&redis, "").await;
+    let [theirs]: [Server; 1] = cluster(&redis, "prefix = 'other'").await;
+    are_strangers(&ours, &theirs).await;
+}
+
+/// Redis' own publish and subscribe knows no databases.
+#[tokio::test]
+async fn nodes_with_another_database_are_another_cluster() {
+    let redis = Redis::start().await;
+    let [ours]: [Server; 1] = cluster(&redis, "").await;
+    let theirs = member_of_cluster(&format!("{}/3", redis.url()), "").await;
+    are_strangers(&ours, &theirs).await;
 }

@@ -66,10 +66,22 @@ pub struct Settings {
     pub lease: Duration,
 }
 
+impl Settings {
+    /// The prefix with the database: Redis' publish and subscribe, unlike its keys, knows no databases.
+    fn whole_prefix(&self) -> String {
+        match self.servers.database() {
+            0 => self.prefix.clone(),
+            database => format!("{}:{database}", self.prefix),
+        }
+    }
+}
+
 /// This node's hold on the bus; one per process.
 pub struct Bus {
     redis: Redis,
     settings: Settings,
+    /// Stands before every name.
+    prefix: String,
     /// The first half of this node's socket ids.
     node: u64,
     /// This node in the registry.
@@ -130,6 +142,7 @@ impl Bus {
         let (redis, inbox) = Redis::start(settings.servers.clone(), SCRIPTS);
         let bus = Bus {
             redis,
+            prefix: settings.whole_prefix(),
             settings,
             node,
             name: AtomicU64::new(NodeName::first(node).number()),
@@ -703,17 +716,17 @@ impl Bus {
     }
 
     fn base(&self, place: &Place) -> String {
-        let (prefix, app) = (&self.settings.prefix, self.app_id(place.app()));
+        let (prefix, app) = (&self.prefix, self.app_id(place.app()));
         format!("{prefix}:{{{app}:{}:{}}}", place.kind(), place.name())
     }
 
     fn channel_base(&self, topic: &Topic) -> String {
-        let (prefix, app) = (&self.settings.prefix, self.app_id(topic.app));
+        let (prefix, app) = (&self.prefix, self.app_id(topic.app));
         format!("{prefix}:{{{app}:c:{}}}", topic.channel)
     }
 
     fn nodes_key(&self) -> String {
-        format!("{}:{{nodes}}", self.settings.prefix)
+        format!("{}:{{nodes}}", self.prefix)
     }
 
     fn reaping_key(&self, node: NodeName) -> String {
@@ -721,11 +734,11 @@ impl Bus {
     }
 
     fn connections_key(&self, node: NodeName) -> String {
-        format!("{}:{{node:{node}}}:connections", self.settings.prefix)
+        format!("{}:{{node:{node}}}:connections", self.prefix)
     }
 
     fn index_key(&self, node: NodeName) -> String {
-        format!("{}:{{node:{node}}}", self.settings.prefix)
+        format!("{}:{{node:{node}}}", self.prefix)
     }
 
     /// Every place is of an app that there is.

@@ -178,6 +178,11 @@ impl Servers {
         };
         Ok(Servers { place, access })
     }
+
+    /// The number of the database.
+    pub fn database(&self) -> i64 {
+        self.access.database
+    }
 }
 
 impl<'a> Parts<'a> {
