@@ -19,6 +19,6 @@ lint: ## formatting and clippy, warnings are errors
 fmt: ## format the Rust code
 	cargo fmt --all
 
-bench: ## the figures, measured side by side against a loop of raw send() calls; about four minutes
+bench: ## the figures, measured side by side against a loop of raw send() calls, and a cluster against one node; about seven minutes
 	cargo build --release --locked --workspace
 	$${CARGO_TARGET_DIR:-target}/release/gema-bench compare --gema $${CARGO_TARGET_DIR:-target}/release/gema

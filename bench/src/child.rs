@@ -2,14 +2,19 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     net::SocketAddrV4,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use crate::error::BenchError;
 
@@ -26,13 +31,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `program` and reads the address from its first line on stdout, `… listening on HOST:PORT…`.
     /// The environment's settings for a server are kept from it: all rounds measure the same configuration.
-    pub(crate) async fn start(program: &OsStr, args: &[&str]) -> Result<Self, BenchError> {
+    /// `settings` are environment variables of this one.
+    pub(crate) async fn start(
+        program: &OsStr,
+        args: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<Self, BenchError> {
         let name = program.to_string_lossy().into_owned();
         let failed = |why: String| BenchError::Child {
             program: name.clone(),
             why,
         };
-        let mut command = Command::new(program);
+        let mut command = guarded(program);
         command
             .args(args)
             .stdin(Stdio::null())
@@ -45,6 +55,7 @@ impl Server {
         command.env("GEMA_LOG", "warn");
         // Another gema on this machine may have it.
         command.env("GEMA_ADMIN__PORT", "0");
+        command.envs(settings.iter().copied());
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let stdout = child.stdout.take();
         // From here on an early return ends the child.
@@ -74,6 +85,30 @@ impl Server {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Waits until the server says that it is fit for traffic: for a node of a cluster, that it has reached Redis.
+    pub(crate) async fn ready(&self) -> Result<(), BenchError> {
+        let asking = async {
+            while !self.is_ready().await.unwrap_or(false) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(START, asking)
+            .await
+            .map_err(|_| BenchError::Deadline {
+                what: "becoming ready",
+                seconds: START.as_secs(),
+            })
+    }
+
+    async fn is_ready(&self) -> io::Result<bool> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        let request = b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(answer.starts_with(b"HTTP/1.1 200 "))
+    }
 }
 
 impl Drop for Server {
@@ -82,6 +117,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A command for a child that ends with the bench, even when that is killed.
+pub(crate) fn guarded(program: &OsStr) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 fn listening_on(line: &str) -> Option<SocketAddrV4> {
@@ -109,12 +151,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_a_server_is_told_with_what_it_said() {
-        let error = Server::start(OsStr::new("echo"), &["hello"])
+        let error = Server::start(OsStr::new("echo"), &["hello"], &[])
             .await
             .unwrap_err();
         assert!(error.to_string().contains("\"hello\""), "{error}");
         assert!(
-            Server::start(OsStr::new("/no/such/program"), &[])
+            Server::start(OsStr::new("/no/such/program"), &[], &[])
                 .await
                 .is_err()
         );

@@ -52,6 +52,18 @@ pub(crate) struct App {
     pub(crate) secret: String,
 }
 
+impl App {
+    /// The app that gema serves when it is told of none.
+    pub(crate) fn embedded(address: SocketAddrV4) -> Self {
+        Self {
+            address,
+            id: "app-id".to_owned(),
+            key: "app-key".to_owned(),
+            secret: "app-secret".to_owned(),
+        }
+    }
+}
+
 /// What is being measured.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
@@ -250,6 +262,23 @@ pub(crate) async fn open_all(
     }
     all.sort_unstable_by_key(|subscriber| subscriber.index);
     (all, failed)
+}
+
+/// Opens `count` subscribers of one channel; an error when not all of them are subscribed.
+pub(crate) async fn subscribe_all(
+    target: &Target,
+    count: usize,
+    channel: &'static str,
+) -> Result<Vec<Subscriber>, BenchError> {
+    let (subscribers, errors) = open_all(target, count, |_| channel.to_owned()).await;
+    match errors.first() {
+        None => Ok(subscribers),
+        Some(first) => Err(BenchError::Subscribers {
+            failed: errors.len(),
+            wanted: count,
+            first: first.to_string(),
+        }),
+    }
 }
 
 async fn connect(address: SocketAddrV4, index: usize) -> std::io::Result<TcpStream> {

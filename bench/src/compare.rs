@@ -1,4 +1,5 @@
-//! `make bench`: gema and the floor through the same scenarios in turn, several rounds, medians side by side.
+//! `make bench`: gema and the floor through the same scenarios in turn, several rounds, medians side by side. A cluster
+//! is held against one gema without a bus.
 //! Every run gets a fresh process, so that no scenario inherits the memory or the warmth of another.
 
 use std::{
@@ -14,11 +15,14 @@ use tokio::{
 };
 
 use crate::{
+    board::Pace,
     child::Server,
     client::{App, Target},
+    cluster,
     error::BenchError,
-    fanout::{self, Pace, Plan},
+    fanout::{self, Plan},
     idle, procfs,
+    redis_server::RedisServer,
     report::{Comparison, Figure},
     trigger,
 };
@@ -38,36 +42,54 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug)]
 enum Scenario {
     Fanout(Plan),
-    Idle { connections: usize, channels: usize },
-    Trigger { requests: u32, payload: usize },
+    Idle {
+        connections: usize,
+        channels: usize,
+    },
+    Trigger {
+        requests: u32,
+        payload: usize,
+    },
+    /// Subscribers are those of each node.
+    Cluster(Plan),
 }
 
-const fn fan_out(subscribers: usize, pace: Pace, seconds: u32) -> Scenario {
-    Scenario::Fanout(Plan {
+impl Scenario {
+    /// What gema is held against in it.
+    fn base_name(&self) -> &'static str {
+        match self {
+            Self::Cluster(_) => cluster::BASE_NAME,
+            Self::Fanout(_) | Self::Idle { .. } | Self::Trigger { .. } => "floor",
+        }
+    }
+}
+
+const fn plan(subscribers: usize, pace: Pace, seconds: u32) -> Plan {
+    Plan {
         subscribers,
         pace,
         seconds,
         payload: 200,
-    })
+    }
 }
 
-/// About five minutes in three rounds. The growth rows publish so that deliveries per second stay the same.
-const SCENARIOS: [(&str, Scenario); 7] = [
+/// About eight minutes in three rounds. The growth rows publish so that deliveries per second stay the same.
+const SCENARIOS: [(&str, Scenario); 10] = [
     (
         "fan-out paced: 1,000 subscribers, 50 publishes/s, 200 B",
-        fan_out(1_000, Pace::PerSecond(50), 10),
+        Scenario::Fanout(plan(1_000, Pace::PerSecond(50), 10)),
     ),
     (
         "fan-out saturated: 1,000 subscribers, 16 in flight, 200 B",
-        fan_out(1_000, Pace::InFlight(16), 5),
+        Scenario::Fanout(plan(1_000, Pace::InFlight(16), 5)),
     ),
     (
         "growth: 100 subscribers, 500 publishes/s, 200 B",
-        fan_out(100, Pace::PerSecond(500), 5),
+        Scenario::Fanout(plan(100, Pace::PerSecond(500), 5)),
     ),
     (
         "growth: 10,000 subscribers, 5 publishes/s, 200 B",
-        fan_out(10_000, Pace::PerSecond(5), 5),
+        Scenario::Fanout(plan(10_000, Pace::PerSecond(5), 5)),
     ),
     (
         "idle: 10,000 connections, one channel",
@@ -90,14 +112,33 @@ const SCENARIOS: [(&str, Scenario); 7] = [
             payload: 200,
         },
     ),
+    (
+        "cluster: 1 subscriber on each of 2 nodes, 200 publishes/s, 200 B",
+        Scenario::Cluster(plan(1, Pace::PerSecond(200), 10)),
+    ),
+    (
+        "cluster: 100 subscribers on each of 2 nodes, 200 publishes/s, 200 B",
+        Scenario::Cluster(plan(100, Pace::PerSecond(200), 10)),
+    ),
+    (
+        "cluster saturated: 100 subscribers on each of 2 nodes, 16 in flight, 200 B",
+        Scenario::Cluster(plan(100, Pace::InFlight(16), 5)),
+    ),
 ];
 
 /// Runs all rounds and prints the tables. Ends its servers also when it fails or is told to stop.
 pub(crate) async fn run(options: &Options) -> Result<(), BenchError> {
+    until_stopped(rounds(options)).await
+}
+
+/// Gives `work` up, with the servers it has started, when the bench is told to stop.
+pub(crate) async fn until_stopped<T>(
+    work: impl Future<Output = Result<T, BenchError>>,
+) -> Result<T, BenchError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(BenchError::io("signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(BenchError::io("signals"))?;
     tokio::select! {
-        result = rounds(options) => result,
+        result = work => result,
         _ = interrupt.recv() => Err(BenchError::Stopped),
         _ = terminate.recv() => Err(BenchError::Stopped),
     }
@@ -105,25 +146,34 @@ pub(crate) async fn run(options: &Options) -> Result<(), BenchError> {
 
 async fn rounds(options: &Options) -> Result<(), BenchError> {
     let bench = std::env::current_exe().map_err(BenchError::io("finding the bench itself"))?;
-    let chosen: Vec<_> = SCENARIOS
-        .iter()
-        .filter(|(name, _)| name.contains(&options.only))
-        .collect();
+    let has_redis = RedisServer::is_installed();
+    let mut chosen = Vec::new();
+    for entry in &SCENARIOS {
+        let (name, scenario) = entry;
+        if !name.contains(&options.only) {
+            continue;
+        }
+        if matches!(scenario, Scenario::Cluster(_)) && !has_redis {
+            println!("skipped, because redis-server is not installed: {name}");
+            continue;
+        }
+        chosen.push(entry);
+    }
     let mut comparisons: Vec<_> = chosen
         .iter()
-        .map(|(name, _)| Comparison::new(name))
+        .map(|(name, scenario)| Comparison::new(name, scenario.base_name()))
         .collect();
     for round in 1..=options.rounds {
         for ((name, scenario), comparison) in chosen.iter().zip(&mut comparisons) {
             eprintln!("round {round} of {}: {name}", options.rounds);
             // Who goes first changes, so that neither always finds the machine as the other left it.
-            let floor_first = round % 2 == 1;
-            if floor_first {
-                floor_round(&bench, scenario, comparison).await?;
+            let base_first = round % 2 == 1;
+            if base_first {
+                base_round(&bench, &options.gema, scenario, comparison).await?;
             }
             comparison.add_gema(gema_round(&options.gema, scenario).await?);
-            if !floor_first {
-                floor_round(&bench, scenario, comparison).await?;
+            if !base_first {
+                base_round(&bench, &options.gema, scenario, comparison).await?;
             }
         }
     }
@@ -141,18 +191,16 @@ async fn rounds(options: &Options) -> Result<(), BenchError> {
 }
 
 async fn gema_round(gema: &Path, scenario: &Scenario) -> Result<Vec<Figure>, BenchError> {
-    let server = Server::start(gema.as_os_str(), &["serve", "--port", "0"]).await?;
-    let app = App {
-        address: server.address,
-        id: "app-id".to_owned(),
-        key: "app-key".to_owned(),
-        secret: "app-secret".to_owned(),
-    };
+    if let Scenario::Cluster(plan) = scenario {
+        return cluster::run(gema, plan).await;
+    }
+    let server = Server::start(gema.as_os_str(), &["serve", "--port", "0"], &[]).await?;
+    let app = App::embedded(server.address);
     let pid = server.pid();
     // The set owns the receiving tasks: they end with it, before the server does.
     let tasks = LocalSet::new();
     match *scenario {
-        Scenario::Fanout(plan) => {
+        Scenario::Fanout(plan) | Scenario::Cluster(plan) => {
             let target = Target::Pusher(app);
             tasks.run_until(fanout::run(&target, &plan, pid)).await
         }
@@ -171,18 +219,23 @@ async fn gema_round(gema: &Path, scenario: &Scenario) -> Result<Vec<Figure>, Ben
 }
 
 /// The floor knows only fan-out; elsewhere there is nothing that every server must do the same way.
-async fn floor_round(
+async fn base_round(
     bench: &Path,
+    gema: &Path,
     scenario: &Scenario,
     comparison: &mut Comparison,
 ) -> Result<(), BenchError> {
-    if let Scenario::Fanout(plan) = scenario {
-        let program: &OsStr = bench.as_os_str();
-        let floor = Server::start(program, &["floor", "--port", "0"]).await?;
-        let target = Target::Floor(floor.address);
-        let tasks = LocalSet::new();
-        let run = fanout::run(&target, plan, floor.pid());
-        comparison.add_floor(tasks.run_until(run).await?);
+    match scenario {
+        Scenario::Fanout(plan) => {
+            let program: &OsStr = bench.as_os_str();
+            let floor = Server::start(program, &["floor", "--port", "0"], &[]).await?;
+            let target = Target::Floor(floor.address);
+            let tasks = LocalSet::new();
+            let run = fanout::run(&target, plan, floor.pid());
+            comparison.add_base(tasks.run_until(run).await?);
+        }
+        Scenario::Cluster(plan) => comparison.add_base(cluster::alone(gema, plan).await?),
+        Scenario::Idle { .. } | Scenario::Trigger { .. } => {}
     }
     Ok(())
 }

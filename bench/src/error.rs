@@ -37,6 +37,12 @@ pub(crate) enum BenchError {
     /// A server that `compare` started did not come up.
     #[error("{program} did not start: {why}")]
     Child { program: String, why: String },
+    /// The Redis that the bench started did not do as asked.
+    #[error("redis-server: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// `cluster` needs a Redis to put between the nodes.
+    #[error("redis-server is not installed")]
+    NoRedis,
     /// The user or the system asked the bench to stop.
     #[error("stopped by a signal")]
     Stopped,

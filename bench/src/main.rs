@@ -1,14 +1,17 @@
 //! Load generator for any Pusher-protocol server on this machine, and the raw send() floor to compare with.
 //!
 //! # Layout
-//! `fanout`, `idle`, `trigger`: the scenarios · `compare`: all of them, gema against the floor · `floor`: the yardstick
-//! · `client`, `frames`: subscribers · `publisher`: who publishes · `stamp`, `ledger`: what arrived, and what did not
-//! · `procfs`: what the server used · `child`: servers started here · `report`: tables and JSON · `error`.
+//! `fanout`, `idle`, `trigger`, `cluster`: the scenarios · `compare`: all of them, gema against the floor · `floor`: the
+//! yardstick · `client`, `frames`: subscribers · `publisher`: who publishes · `board`: when, and what has arrived of it
+//! · `stamp`, `ledger`: by their numbers · `procfs`: what the server used · `child`, `redis_server`: servers started here
+//! · `report`: tables and JSON · `error`.
 //!
 //! The driver is one thread: it leaves the rest of the machine to the server and needs no locks to count.
 
+mod board;
 mod child;
 mod client;
+mod cluster;
 mod compare;
 mod error;
 mod fanout;
@@ -18,6 +21,7 @@ mod idle;
 mod ledger;
 mod procfs;
 mod publisher;
+mod redis_server;
 mod report;
 mod stamp;
 mod trigger;
@@ -32,10 +36,11 @@ use clap::{Args, Parser, Subcommand};
 use tokio::{runtime::Builder, task::LocalSet};
 
 use crate::{
+    board::Pace,
     client::{App, Target},
     error::BenchError,
-    fanout::{Pace, Plan},
-    report::Figure,
+    fanout::Plan,
+    report::{Comparison, Figure},
 };
 
 /// Measures Pusher-protocol servers on this machine
@@ -104,6 +109,29 @@ enum Command {
         #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
         requests: u32,
         /// Bytes of data in a request
+        #[arg(long, default_value_t = 200, value_parser = payload)]
+        payload: usize,
+    },
+    /// Two nodes with a redis-server between them, a third without subscribers, and one gema alone for comparison
+    #[command(
+        after_help = "Example: gema-bench cluster --gema target/release/gema --subscribers 100 --in-flight 16"
+    )]
+    Cluster {
+        /// The gema binary to start
+        #[arg(long, default_value = "target/release/gema")]
+        gema: PathBuf,
+        /// On each of the two nodes
+        #[arg(long, default_value_t = 100, value_parser = connections)]
+        subscribers: usize,
+        /// Publishes a second, to the first node
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: u32,
+        /// Instead of a rate: so many publishes at a time that not every subscriber has yet
+        #[arg(long, conflicts_with = "rate", value_parser = clap::value_parser!(u16).range(1..=256))]
+        in_flight: Option<u16>,
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+        seconds: u32,
+        /// Bytes of data in a publish
         #[arg(long, default_value_t = 200, value_parser = payload)]
         payload: usize,
     },
@@ -217,6 +245,30 @@ async fn drive(command: Command) -> Result<(), BenchError> {
         } => {
             let pid = server.pid;
             trigger::run(&server.app(), requests, payload, pid).await?
+        }
+        Command::Cluster {
+            gema,
+            subscribers,
+            rate,
+            in_flight,
+            seconds,
+            payload,
+        } => {
+            let plan = Plan {
+                subscribers,
+                pace: in_flight.map_or(Pace::PerSecond(rate), Pace::InFlight),
+                seconds,
+                payload,
+            };
+            let mut comparison = Comparison::new("cluster", cluster::BASE_NAME);
+            let both = async {
+                comparison.add_base(cluster::alone(&gema, &plan).await?);
+                comparison.add_gema(cluster::run(&gema, &plan).await?);
+                Ok(())
+            };
+            compare::until_stopped(both).await?;
+            print!("{}", comparison.table());
+            return Ok(());
         }
     };
     print_all(&figures);

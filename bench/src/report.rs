@@ -1,4 +1,4 @@
-//! Figures and how they are shown: medians over rounds, ratios to the floor, a table for people and JSON for tools.
+//! Figures and how they are shown: medians over rounds, ratios to what they are held against, a table for people and JSON for tools.
 
 use std::fmt::{self, Write};
 
@@ -74,31 +74,34 @@ pub(crate) fn latency(name: &str, times_us: &Histogram<u64>) -> Vec<Figure> {
 #[derive(Debug)]
 pub(crate) struct Comparison {
     scenario: String,
+    /// What gema is held against: the floor, or itself alone.
+    base_name: &'static str,
     gema: Vec<Vec<Figure>>,
-    floor: Vec<Vec<Figure>>,
+    base: Vec<Vec<Figure>>,
 }
 
 /// One figure of a comparison over all rounds.
 struct Row<'a> {
     figure: &'a Figure,
     gema: Vec<f64>,
-    floor: Vec<f64>,
+    base: Vec<f64>,
 }
 
 impl Row<'_> {
-    /// gema's median over the floor's, where the floor has the figure and it is not zero.
+    /// gema's median over the base's, where the base has the figure and it is not zero.
     fn ratio(&self) -> Option<f64> {
-        let floor = median(&self.floor).filter(|&floor| floor > 0.0)?;
-        Some(median(&self.gema)? / floor)
+        let base = median(&self.base).filter(|&base| base > 0.0)?;
+        Some(median(&self.gema)? / base)
     }
 }
 
 impl Comparison {
-    pub(crate) fn new(scenario: &str) -> Self {
+    pub(crate) fn new(scenario: &str, base_name: &'static str) -> Self {
         Self {
             scenario: scenario.to_owned(),
+            base_name,
             gema: Vec::new(),
-            floor: Vec::new(),
+            base: Vec::new(),
         }
     }
 
@@ -107,9 +110,9 @@ impl Comparison {
         self.gema.push(figures);
     }
 
-    /// Enters one round of the floor.
-    pub(crate) fn add_floor(&mut self, figures: Vec<Figure>) {
-        self.floor.push(figures);
+    /// Enters one round of what it is held against.
+    pub(crate) fn add_base(&mut self, figures: Vec<Figure>) {
+        self.base.push(figures);
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
@@ -127,7 +130,7 @@ impl Comparison {
             .map(move |figure| Row {
                 figure,
                 gema: values(&self.gema, &figure.name),
-                floor: values(&self.floor, &figure.name),
+                base: values(&self.base, &figure.name),
             })
     }
 
@@ -135,7 +138,7 @@ impl Comparison {
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "\n{}\n\n| {:<34} | {:>12} | {:>12} | {:>6} |\n|{:-<36}|{:->14}|{:->14}|{:->8}|\n",
-            self.scenario, "median", "gema", "floor", "ratio", "", ":", ":", ":"
+            self.scenario, "median", "gema", self.base_name, "ratio", "", ":", ":", ":"
         );
         for row in self.rows() {
             let show = |values: &[f64]| median(values).map(|value| number(value, row.figure.unit));
@@ -146,7 +149,7 @@ impl Comparison {
                 "| {:<34} | {:>12} | {:>12} | {:>6} |",
                 row.figure.name,
                 show(&row.gema).unwrap_or_default(),
-                show(&row.floor).unwrap_or_default(),
+                show(&row.base).unwrap_or_default(),
                 ratio.unwrap_or_default()
             );
         }
@@ -162,7 +165,7 @@ impl Comparison {
                     "figure": row.figure.name,
                     "unit": row.figure.unit.name(),
                     "gema": {"median": median(&row.gema), "rounds": row.gema},
-                    "floor": {"median": median(&row.floor), "rounds": row.floor},
+                    self.base_name: {"median": median(&row.base), "rounds": row.base},
                     "ratio": row.ratio(),
                 })
             })
@@ -207,15 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_shown_only_where_the_floor_has_the_figure() {
-        let mut comparison = Comparison::new("fan-out");
+    fn a_ratio_is_shown_only_where_the_base_has_the_figure() {
+        let mut comparison = Comparison::new("fan-out", "floor");
         for value in [4.0, 6.0, 5.0] {
             comparison.add_gema(vec![
                 Figure::new("CPU", Unit::Micros, value),
                 Figure::count("lost", 0),
                 Figure::new("RSS", Unit::Kib, 900.0),
             ]);
-            comparison.add_floor(vec![
+            comparison.add_base(vec![
                 Figure::new("CPU", Unit::Micros, 4.0),
                 Figure::count("lost", 0),
             ]);
