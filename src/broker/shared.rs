@@ -278,6 +278,7 @@ impl Broker {
     ) -> tokio::task::JoinHandle<Result<Outcome, BusError>> {
         let shared = stripe.shared.get(topic);
         let count = shared.map_or(0, |shared| shared.subscriptions);
+        let born = shared.map_or(0, |shared| shared.birth);
         let place = Place::Channel(topic.clone());
         let answer = bus.change(&place, count, change, self.interest(topic));
         let user_id: Option<Arc<str>> = match change {
@@ -294,7 +295,7 @@ impl Broker {
                 Ok(outcome) if outcome.full => {}
                 Ok(outcome) => {
                     let user_id = user_id.as_deref();
-                    broker.report(&bus, &mut stripe, &topic, user_id, outcome);
+                    broker.report(&bus, &mut stripe, &topic, (born, user_id), outcome);
                 }
                 Err(error) => {
                     bus.note_refusal(error);

@@ -12,7 +12,7 @@ use crate::bus::redis::LinkId;
 use crate::bus::{Bus, BusError, CachedEvent, Holding, News, NodeName, Place, Snapshot, Step};
 use crate::clock;
 use crate::hub::Topic;
-use crate::presence::Turn;
+use crate::presence::{Members, Turn};
 
 impl Broker {
     /// Takes what another node has said about a channel.
@@ -149,9 +149,14 @@ impl Broker {
             count: shared.subscriptions,
             seats: members.map_or_else(Vec::new, |members| members.holding(bus.name())),
         };
+        let new = members.map_or_else(HashSet::new, Members::unconfirmed);
         let listening = (!shared.is_listening).then(|| bus.listen(&shared.place));
         let answer = bus.sync(&shared.place, &holding, self.interest(topic));
-        let doubts = shared.doubts;
+        let asked = Asked {
+            number,
+            doubts: shared.doubts,
+            new,
+        };
         let (broker, bus, topic) = (self.clone(), bus.clone(), topic.clone());
         tokio::spawn(async move {
             let listening = match listening {
@@ -161,7 +166,7 @@ impl Broker {
             let answer = listening.and(answer.await);
             // What was said before this answer is heard before it.
             bus.caught_up().await;
-            broker.loaded(&bus, &topic, (number, doubts), answer).await;
+            broker.loaded(&bus, &topic, asked, answer).await;
         });
     }
 
@@ -169,7 +174,7 @@ impl Broker {
         self: &Arc<Self>,
         bus: &Arc<Bus>,
         topic: &Topic,
-        (number, doubts): (u32, u32),
+        asked: Asked,
         answer: Result<Snapshot, BusError>,
     ) {
         let mut stripe = self.lock(topic).await;
@@ -181,7 +186,7 @@ impl Broker {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 bus.note_refusal(&error);
-                if shared.replica.fail(number) {
+                if shared.replica.fail(asked.number) {
                     shared.doubts = shared.doubts.wrapping_add(1);
                 }
                 shared.changed.notify_waiters();
@@ -189,24 +194,16 @@ impl Broker {
             }
         };
         let before = shared.replica.total();
-        let loaded = shared.replica.load(number, &snapshot);
+        let loaded = shared.replica.load(asked.number, &snapshot);
         if loaded.is_some() {
             shared.is_listening = true;
-            shared.dispelled = doubts;
+            shared.dispelled = asked.doubts;
         }
         let total = shared.replica.total();
         shared.changed.notify_waiters();
         let was_born = std::mem::replace(&mut shared.birth, snapshot.birth);
         let is_intact = was_born == 0 || was_born == snapshot.birth_before;
-        let members = stripe.members.get(topic);
-        let is_confirmed = |id: &&Arc<str>| members.is_some_and(|members| members.is_confirmed(id));
-        let known: HashSet<_> = snapshot
-            .added
-            .iter()
-            .filter(is_confirmed)
-            .cloned()
-            .collect();
-        let is_new = |user_id: &str| !known.contains(user_id);
+        let is_new = |user_id: &str| asked.new.contains(user_id);
         self.report_sync(&mut stripe, topic, &snapshot, is_intact, is_new);
         bus.suspect(&Place::Channel(topic.clone()), &snapshot);
         let Some(loaded) = loaded else {
@@ -287,6 +284,14 @@ impl Broker {
             self.hub.publish(topic, &event.frame, event.except).await;
         }
     }
+}
+
+/// A reading that is under way.
+struct Asked {
+    number: u32,
+    doubts: u32,
+    /// Users of this node whom the registry has never had.
+    new: HashSet<Arc<str>>,
 }
 
 fn topics_of(bus: &Bus, stripe: &Stripe, link: LinkId) -> Vec<Topic> {

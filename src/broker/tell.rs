@@ -110,21 +110,21 @@ impl Broker {
         }
     }
 
-    /// Tells the back end what this node's transition has come to. The grace is held in Redis: a return may be on
+    /// Tells the back end what this node's transition has come to. `born` is the channel's birth as this node knew it when
+    /// it asked. The grace is held in Redis: a return may be on
     /// any node.
     pub(super) fn report(
         &self,
         bus: &Bus,
         stripe: &mut Stripe,
         topic: &Topic,
-        user_id: Option<&str>,
+        (born, user_id): (u64, Option<&str>),
         outcome: &Outcome,
     ) {
         if !self.remembers(topic) || !self.webhooks.wanted(topic.app) {
             return;
         }
         let (app, channel) = (topic.app, topic.channel.clone());
-        let born = stripe.shared.get(topic).map_or(0, |shared| shared.birth);
         if born != 0 && born != outcome.birth {
             // Redis has lost the channel, and takes what everybody knew for new.
             let members = stripe.members.get(topic);

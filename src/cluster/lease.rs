@@ -42,6 +42,7 @@ pub(super) async fn keep(node: Node) {
         let lease = match node.bus.lease(length).await {
             Ok(lease) => lease,
             Err(error) => {
+                node.bus.note_refusal(&error);
                 debug!(%error, "the lease was not renewed");
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Who is in a presence channel: distinct users, each with the nodes they are on and the connections they hold here.
 //! What a change means to the outside is said by the return values; telling it is the broker's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use gema_protocol::presence::Member;
@@ -242,6 +242,13 @@ impl Members {
     pub fn is_here(&self, user_id: &str, here: NodeName) -> bool {
         let user = self.users.get(user_id);
         user.is_some_and(|user| user.nodes.contains(&here))
+    }
+
+    /// Who has connections here, and the registry has never had here.
+    pub fn unconfirmed(&self) -> HashSet<Arc<str>> {
+        let new = self.users.iter();
+        let new = new.filter(|(_, user)| user.seats > 0 && !user.confirmed);
+        new.map(|(user_id, _)| user_id.clone()).collect()
     }
 
     /// Whether the registry has ever had the user on this node, since the user is here.

@@ -13,8 +13,8 @@ use crate::support::redis_tls::RedisTls;
 
 /// What gema asks of any Redis: the commands that its user must be allowed.
 const COMMANDS: &str = "+script|load +evalsha +ping +publish +subscribe +unsubscribe \
-    +exists +expire +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen +hmget +hscan +hset +hvals +pexpire +pttl \
-    +set +time +unlink +zadd +zrangebyscore +zrem +zscore";
+    +del +exists +expire +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen +hmget +hscan +hset +hvals +pexpire +pttl \
+    +sadd +set +sismember +srem +time +unlink +zadd +zrangebyscore +zrem +zscore";
 
 /// What it asks of a Redis Cluster in place of publish, subscribe and unsubscribe.
 const CLUSTER_COMMANDS: &str = "+cluster|info +cluster|slots +spublish +ssubscribe +sunsubscribe";
