@@ -121,6 +121,14 @@ impl Authorizer {
         Identity::read(claims, &self.settings)
     }
 
+    /// Whether the rules give this user a private or presence channel.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn permit(&self, identity: &Identity, channel: &str) -> Result<(), Refusal> {
+        rules::decide(&self.settings.rules, identity, channel)
+    }
+
     /// Whether a connection may subscribe to a public channel. `roles` are those of the user as whom it has signed in,
     /// `None` if it has not.
     ///
