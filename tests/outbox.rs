@@ -314,3 +314,24 @@ async fn the_lag_is_the_age_of_the_oldest_row_that_waits() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn nodes_that_start_at_once_make_the_tables_once() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MariaDb] {
+        let database = Database::start(kind).await;
+        let toml = database.setting() + ON;
+        let [one, two, three, four] = [(); 4].map(|()| Server::with_admin(&toml));
+        let _servers = tokio::join!(one, two, three, four);
+        let pool = database.pool().await;
+        until_made(&pool).await;
+        // They are no cluster, so whoever has the turn is the one that is heard.
+        for number in 0..5 {
+            transact(&pool, [number]).await;
+            until("it is published", async || waiting(&pool).await == Some(0)).await;
+        }
+        let made = "select count(*) from gema_migrations where success = true";
+        assert_eq!(number(&pool, made).await, Some(1), "{kind:?}");
+        let turns = number(&pool, "select count(*) from broadcasts_turn").await;
+        assert_eq!(turns, (kind != Kind::Sqlite).then_some(1), "{kind:?}");
+    }
+}
