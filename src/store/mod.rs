@@ -156,7 +156,7 @@ async fn attempt(settings: &config::Database) -> Result<Pool, sqlx::Error> {
     let tables = settings.tables;
     match &settings.address {
         Address::Sqlite(options) => {
-            let options = options.clone();
+            let options = (**options).clone();
             let pool: SqlitePoolOptions = bounded(settings);
             // Each connection to memory is a database of its own, which ends with it.
             let pool = if settings.address.is_memory() {
