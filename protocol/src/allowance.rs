@@ -1,14 +1,15 @@
 //! How many client events a connection may still send: a token bucket that is given the time.
 
 /// A token bucket in thousandths of an event, refilled by the time that passes; it holds one second's worth.
-pub(crate) struct Allowance {
+pub struct Allowance {
     thousandths: u64,
     refilled_ms: u64,
 }
 
 impl Allowance {
     /// A bucket that has not been drawn from.
-    pub(crate) fn full(per_s: u32) -> Self {
+    #[must_use]
+    pub fn full(per_s: u32) -> Self {
         Self {
             thousandths: u64::from(per_s) * 1000,
             refilled_ms: 0,
@@ -16,7 +17,8 @@ impl Allowance {
     }
 
     /// Takes one event's worth, if it is there. A rate of 0 means no limit.
-    pub(crate) fn take(&mut self, now_ms: u64, per_s: u32) -> bool {
+    #[must_use]
+    pub fn take(&mut self, now_ms: u64, per_s: u32) -> bool {
         let per_s = u64::from(per_s);
         // Events a second are thousandths a millisecond.
         let refill = now_ms

@@ -25,7 +25,7 @@
 //! - [`session`]: [`Session`], the state machine of one connection
 //! - [`liveness`]: [`Liveness`], when to ping a silent connection and when to give it up
 
-mod allowance;
+pub mod allowance;
 pub mod auth;
 pub mod channel;
 pub mod client;

@@ -3,11 +3,14 @@
 //! # Layout
 //!
 //! * [`admission`]: who may come in at all: connection limits and the rate of handshakes.
+//! * [`guest`]: a client of a door that speaks something else. [`leaving`]: the one way out of all of them.
 //! * [`pusher`]: the Pusher protocol over WebSocket.
 //! * [`fallback`]: the Pusher protocol over plain HTTP.
 
 pub mod admission;
 pub mod fallback;
+pub mod guest;
+mod leaving;
 pub mod pusher;
 
 /// By which gateway a connection came.
@@ -17,17 +20,23 @@ pub enum Kind {
     Pusher,
     /// The Pusher protocol over plain HTTP.
     Fallback,
+    /// JSON over WebSocket.
+    Plain,
+    /// Socket.IO.
+    SocketIo,
 }
 
 impl Kind {
     /// Every gateway, each at the place `Kind as usize`.
-    pub const ALL: [Kind; 2] = [Kind::Pusher, Kind::Fallback];
+    pub const ALL: [Kind; 4] = [Kind::Pusher, Kind::Fallback, Kind::Plain, Kind::SocketIo];
 
     /// Its name in figures.
     pub fn label(self) -> &'static str {
         match self {
             Kind::Pusher => "pusher",
             Kind::Fallback => "fallback",
+            Kind::Plain => "plain",
+            Kind::SocketIo => "socketio",
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum Source {
     Api,
     /// A client, with a client event.
     Client,
+    /// A back end, by a row of the table `broadcasts`.
+    Outbox,
 }
 
 /// What kept a connection or a call of the API out.
@@ -100,6 +102,8 @@ pub struct Reading {
     pub webhooks: Vec<(&'static str, u64)>,
     /// `None` on a node alone.
     pub bus: Option<BusReading>,
+    /// How long the oldest row of the outbox has been waiting; `None` when the outbox is off.
+    pub outbox_lag_ms: Option<u64>,
 }
 
 /// What has gone between this node and the others since the start.
@@ -163,12 +167,13 @@ impl Metrics {
 }
 
 impl Source {
-    const ALL: [Source; 2] = [Source::Api, Source::Client];
+    const ALL: [Source; 3] = [Source::Api, Source::Client, Source::Outbox];
 
     fn label(self) -> &'static str {
         match self {
             Source::Api => "api",
             Source::Client => "client",
+            Source::Outbox => "outbox",
         }
     }
 }

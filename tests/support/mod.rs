@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod client;
+pub mod database;
 pub mod figures;
 pub mod http;
 pub mod node;

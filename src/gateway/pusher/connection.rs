@@ -18,6 +18,7 @@ use crate::apps::App;
 use crate::broker::Subscriber;
 use crate::clock;
 use crate::gateway::admission::Admitted;
+use crate::gateway::leaving::Leaving;
 use crate::hub::{Farewell, Link, Topic};
 use crate::metrics::Source;
 
@@ -165,25 +166,14 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Whoever still writes for this connection has no reason to any more, even if its reader panicked.
         self.link.sever();
-        let gateway = self.gateway.clone();
-        let (app, who) = (self.app.index, self.who);
-        let subscriptions = self.session.take_subscriptions();
-        let user = self.session.take_user();
-        let admitted = self.admitted.take();
-        tokio::spawn(async move {
-            for (channel, member) in subscriptions {
-                let topic = Topic { app, channel };
-                let broker = &gateway.broker;
-                broker
-                    .unsubscribe(who.id, &topic, member.as_ref(), true)
-                    .await;
-            }
-            if let Some(user) = user {
-                gateway.users.depart(who.id, app, &user).await;
-            }
-            gateway.hub.remove(who.id).await;
-            drop(admitted);
-            debug!(socket = %who.socket, "disconnected");
-        });
+        Leaving {
+            gateway: self.gateway.clone(),
+            app: self.app.index,
+            who: self.who,
+            subscriptions: self.session.take_subscriptions(),
+            user: self.session.take_user(),
+            admitted: self.admitted.take(),
+        }
+        .begin();
     }
 }
