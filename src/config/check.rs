@@ -12,6 +12,7 @@ use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawRedis, RawServer};
 use super::{Auth, Config, Gateways, Limits, Redis, Server, rules};
 use crate::auth::{AuthSettings, KeySource};
 use crate::bus::redis::Servers;
+use crate::store::Tables;
 
 /// The longest wait that can be configured, a day: long enough for anybody, and far from any overflow.
 const LONGEST_S: u64 = 86_400;
@@ -34,6 +35,12 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         places,
         problems: Vec::new(),
     };
+    let outbox = check.outbox(&raw.outbox);
+    let tables = Tables {
+        chat: false,
+        outbox: outbox.is_some(),
+    };
+    let database = check.database(&raw.database, tables);
     let config = Config {
         server: check.server(&raw.server),
         limits: check.limits(&raw.limits),
@@ -44,6 +51,8 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         },
         redis: check.redis(&raw.redis),
         admin: check.admin(&raw.admin),
+        database,
+        outbox,
     };
     check.development_secret(&config.apps, &config.server.host);
     ConfigError::unless_none(config, check.problems)

@@ -55,6 +55,7 @@ use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::users::Users;
 use crate::webhooks::Webhooks;
 
@@ -89,6 +90,8 @@ pub struct Context {
     pub path_prefix: String,
     /// The other nodes, if there are any.
     pub bus: Option<Arc<Bus>>,
+    /// The database, when something needs one.
+    pub store: Option<Arc<Store>>,
     /// Set on SIGTERM: not fit for new traffic.
     pub draining: AtomicBool,
     /// When `/ready` was last asked, in milliseconds of [`clock::now_ms`]; 0 = never.

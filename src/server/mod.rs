@@ -43,6 +43,7 @@ use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::users::Users;
 use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
 
@@ -280,6 +281,9 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         .gateways
         .http_fallback
         .then(|| Sessions::new(gateway.clone(), limits.max_connections));
+    let store = config
+        .needs_database()
+        .then(|| Store::start(&config.database));
     let context = Context {
         fallback,
         rates: rates.collect(),
@@ -290,6 +294,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         ready_asked_ms: 0.into(),
         bus,
         webhooks,
+        store,
         metrics,
         apps,
         broker,
