@@ -21,6 +21,7 @@
 //! * [`auth`]: JWTs, channel rules, guards.
 //! * [`webhooks`]: telling an app's back end what happens in its channels.
 //! * [`metrics`]: figures, and their text for Prometheus.
+//! * [`outbox`]: publishing what back ends insert into a table.
 //! * [`store`]: the database, for what needs one.
 //! * [`limits`], [`clock`], `outbound`: rates, time, and requests of our own.
 //!
@@ -42,6 +43,7 @@ pub mod hub;
 pub mod limits;
 pub mod metrics;
 mod outbound;
+pub mod outbox;
 pub mod presence;
 pub mod server;
 pub mod store;

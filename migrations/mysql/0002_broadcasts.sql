@@ -2,7 +2,7 @@
 -- A row that has been published is deleted. One that cannot be published stays, with the reason in "error".
 create table broadcasts (
     id bigint not null auto_increment primary key,
-    app varchar(255),                             -- the app's id; null: the app that auth.app names
+    app varchar(255),                             -- the app's id; null: the first app of gema's config
     channel varchar(255) not null,
     event varchar(255) not null,
     data mediumtext not null,                     -- sent as it stands, so JSON as text
@@ -13,3 +13,7 @@ create table broadcasts (
     set_aside boolean generated always as (error is not null) stored,
     key broadcasts_next (set_aside, id)
 ) engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin;
+
+-- Whoever holds this row is the one node that publishes.
+create table broadcasts_turn (id integer not null primary key) engine = InnoDB;
+insert into broadcasts_turn (id) values (1);

@@ -2,7 +2,7 @@
 -- A row that has been published is deleted. One that cannot be published stays, with the reason in "error".
 create table broadcasts (
     id integer primary key autoincrement,
-    app text,                                     -- the app's id; null: the app that auth.app names
+    app text,                                     -- the app's id; null: the first app of gema's config
     channel text not null,
     event text not null,
     data text not null,                           -- sent as it stands, so JSON as text

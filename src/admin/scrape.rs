@@ -47,6 +47,7 @@ pub(super) async fn reading(context: &Context) -> Reading {
             ("given_up", webhooks.given_up),
             ("overflowed", webhooks.overflowed),
         ],
+        outbox_lag_ms: context.outbox_lag.as_ref().map(|lag| lag.ms()),
         bus: context.bus.as_ref().map(|bus| bus.figures()),
     }
 }

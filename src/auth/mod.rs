@@ -27,8 +27,11 @@ pub use self::pattern::PatternError;
 pub use self::rules::{Guard, GuardRefusal, Refusal, Rule};
 pub use self::sign::{AppKeys, ChannelGrant, UserGrant};
 
+use tracing::warn;
+
 use self::jwks::Jwks;
 use self::jwt::{Expected, Header, Key};
+use crate::store::{Store, StoreError};
 
 /// The `[auth]` section, as far as tokens and channels go.
 #[derive(Clone)]
@@ -75,6 +78,8 @@ pub enum KeySource {
 pub struct Authorizer {
     settings: AuthSettings,
     keys: Keys,
+    /// For rules with `sql`.
+    store: Option<Arc<Store>>,
 }
 
 enum Keys {
@@ -84,7 +89,8 @@ enum Keys {
 }
 
 impl Authorizer {
-    /// Reads the key; a key set is fetched when the first token comes.
+    /// Reads the key; a key set is fetched when the first token comes. Rules with `sql` let nobody in until
+    /// [`Self::asking`] has said where to ask.
     ///
     /// # Errors
     /// The setting that cannot be used.
@@ -95,7 +101,17 @@ impl Authorizer {
             KeySource::PublicKeyPem { path, pem } => Keys::One(Key::public_pem(pem, path)?),
             KeySource::Jwks(url) => Keys::Set(Arc::new(Jwks::new(url)?)),
         };
-        Ok(Authorizer { settings, keys })
+        Ok(Authorizer {
+            settings,
+            keys,
+            store: None,
+        })
+    }
+
+    /// The same, with the database that rules with `sql` ask.
+    #[must_use]
+    pub fn asking(self, store: Option<Arc<Store>>) -> Authorizer {
+        Authorizer { store, ..self }
     }
 
     /// The user for whom this token speaks. It may take some seconds when a key set has to be fetched first.
@@ -121,12 +137,31 @@ impl Authorizer {
         Identity::read(claims, &self.settings)
     }
 
-    /// Whether the rules give this user a private or presence channel.
+    /// Whether the rules give this user a private or presence channel. It may take two seconds when the database is asked.
     ///
     /// # Errors
     /// Why not.
     pub async fn permit(&self, identity: &Identity, channel: &str) -> Result<(), Refusal> {
-        rules::decide(&self.settings.rules, identity, channel)
+        let Some(asked) = rules::decide(&self.settings.rules, identity, channel)? else {
+            return Ok(());
+        };
+        let answer = match &self.store {
+            Some(store) => asked.question.ask(store, &asked.values).await,
+            None => Err(StoreError::Away("it is not open".to_owned()).into()),
+        };
+        match answer {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::NoRow {
+                channel: channel.to_owned(),
+                user: identity.user_id.clone(),
+            }),
+            Err(error) => {
+                warn!(channel, %error, "a channel rule with sql has no answer; the channel is refused");
+                Err(Refusal::Undecided {
+                    channel: channel.to_owned(),
+                })
+            }
+        }
     }
 
     /// Whether a connection may subscribe to a public channel. `roles` are those of the user as whom it has signed in,

@@ -3,6 +3,8 @@
 //! A channel's name falls into segments at its dots. A segment of a pattern is text with at most one `{x}`, which stands
 //! for one or more characters; so a name matches in one way only, and what is captured is never a matter of luck.
 
+use crate::store::QuestionError;
+
 /// A pattern over full channel names, such as `private-booking.{user}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
@@ -58,6 +60,16 @@ impl Pattern {
             captured.extend(segment.matches(given.next()?)?);
         }
         given.next().is_none().then_some(captured)
+    }
+
+    /// How many captures it has.
+    pub(super) fn capture_count(&self) -> usize {
+        self.names().count()
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -199,6 +211,14 @@ pub enum PatternError {
         pattern: String,
         /// The first such character.
         found: char,
+    },
+    /// The `sql` condition cannot be asked.
+    #[error("'{pattern}': {problem}")]
+    Sql {
+        /// The rule's pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: QuestionError,
     },
     /// A condition uses what the channel pattern does not capture.
     #[error("'{template}' uses '{{{name}}}', which '{pattern}' does not capture")]

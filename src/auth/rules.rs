@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Identity;
 use super::pattern::{Pattern, PatternError, Template};
+use crate::store::Question;
 
 /// One of `auth.channels`: all its conditions must hold. One without conditions admits every valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,12 +14,23 @@ pub struct Rule {
     user: Option<Template>,
     roles: Vec<String>,
     claims: Vec<(String, Template)>,
+    sql: Option<Question>,
+}
+
+/// What the database is to be asked when all else holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked<'a> {
+    /// Answered by a row for those who may.
+    pub(super) question: &'a Question,
+    /// The captures in order, then the user's id.
+    pub(super) values: Vec<&'a str>,
 }
 
 impl Rule {
     /// `channel` is a pattern over full channel names in which `{x}` captures a segment. `user` and the values of
     /// `claim` may use captures: the user must be the one, each claim must equal or list the other. `roles` are those
-    /// of which one is needed, none when empty.
+    /// of which one is needed, none when empty. `sql` is answered by a row for those who may, where `$1` and so on are the
+    /// captures in order and then the user's id.
     ///
     /// # Errors
     /// Says what is wrong with the pattern or a condition.
@@ -27,6 +39,7 @@ impl Rule {
         user: Option<&str>,
         roles: Vec<String>,
         claim: &BTreeMap<String, String>,
+        sql: Option<&str>,
     ) -> Result<Rule, PatternError> {
         let pattern = Pattern::parse(channel)?;
         let user = user
@@ -36,12 +49,26 @@ impl Rule {
             .iter()
             .map(|(claim, value)| Ok((claim.clone(), Template::parse(value, &pattern)?)))
             .collect::<Result<_, PatternError>>()?;
+        let most = pattern.capture_count() + 1;
+        let sql = sql
+            .map(|sql| Question::parse(sql, most))
+            .transpose()
+            .map_err(|problem| PatternError::Sql {
+                pattern: pattern.text().to_owned(),
+                problem,
+            })?;
         Ok(Rule {
             pattern,
             user,
             roles,
             claims,
+            sql,
         })
+    }
+
+    /// Whether it asks the database.
+    pub fn has_sql(&self) -> bool {
+        self.sql.is_some()
     }
 
     fn admits(&self, captures: &[&str], who: &Identity, channel: &str) -> Result<(), Refusal> {
@@ -76,11 +103,17 @@ impl Rule {
     }
 }
 
-/// Whether the first rule that matches the channel admits this user.
-pub(super) fn decide(rules: &[Rule], who: &Identity, channel: &str) -> Result<(), Refusal> {
+/// Whether the first rule that matches the channel admits this user, if the database agrees where it is to be asked.
+pub(super) fn decide<'a>(
+    rules: &'a [Rule],
+    who: &'a Identity,
+    channel: &'a str,
+) -> Result<Option<Asked<'a>>, Refusal> {
     for rule in rules {
-        if let Some(captures) = rule.pattern.captures(channel) {
-            return rule.admits(&captures, who, channel);
+        if let Some(mut values) = rule.pattern.captures(channel) {
+            rule.admits(&values, who, channel)?;
+            values.push(&who.user_id);
+            return Ok(rule.sql.as_ref().map(|question| Asked { question, values }));
         }
     }
     Err(Refusal::NoRule {
@@ -179,12 +212,33 @@ pub enum Refusal {
         /// The value needed.
         value: String,
     },
+    /// The database has no row for this user.
+    #[error("Channel {channel} is not user {user}'s by the rule's sql")]
+    NoRow {
+        /// The channel asked for.
+        channel: String,
+        /// Who asked.
+        user: String,
+    },
+    /// The database cannot be asked now.
+    #[error("Channel {channel} cannot be decided about now; try again later")]
+    Undecided {
+        /// The channel asked for.
+        channel: String,
+    },
     /// The app has no key from which the channel's could be derived.
     #[error("Channel {channel} is encrypted, and the app has no apps.encryption_master_key")]
     NoMasterKey {
         /// The channel asked for.
         channel: String,
     },
+}
+
+impl Refusal {
+    /// Whether the fault is the server's, so that it is worth to try again: a 503, not a 403.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Refusal::Undecided { .. })
+    }
 }
 
 /// Why a connection may not hear a public channel; the text is for its subscription error.
@@ -223,7 +277,7 @@ mod tests {
     fn rule(channel: &str, user: Option<&str>, roles: &[&str], claim: &[(&str, &str)]) -> Rule {
         let claim = claim.iter().map(|(c, v)| (c.to_string(), v.to_string()));
         let roles = roles.iter().map(|role| role.to_string()).collect();
-        Rule::parse(channel, user, roles, &claim.collect()).unwrap()
+        Rule::parse(channel, user, roles, &claim.collect(), None).unwrap()
     }
 
     fn who(claims: Value) -> Identity {
@@ -234,7 +288,7 @@ mod tests {
     fn a_users_own_channel_opens_to_that_user_only() {
         let rules = [rule("private-booking.{user}", Some("{user}"), &[], &[])];
         let seven = who(json!({ "sub": 7 }));
-        assert_eq!(decide(&rules, &seven, "private-booking.7"), Ok(()));
+        assert_eq!(decide(&rules, &seven, "private-booking.7"), Ok(None));
         let refusal = decide(&rules, &seven, "private-booking.77").unwrap_err();
         assert_eq!(
             refusal.to_string(),
@@ -246,7 +300,7 @@ mod tests {
     fn one_of_the_roles_is_enough_and_none_is_not() {
         let rules = [rule("private-staff", None, &["admin", "staff"], &[])];
         let staff = who(json!({ "sub": 1, "roles": ["x", "staff"] }));
-        assert_eq!(decide(&rules, &staff, "private-staff"), Ok(()));
+        assert_eq!(decide(&rules, &staff, "private-staff"), Ok(None));
         let guest = who(json!({ "sub": 1, "roles": "guest" }));
         let refusal = decide(&rules, &guest, "private-staff").unwrap_err();
         assert_eq!(
@@ -265,7 +319,7 @@ mod tests {
         )];
         for rooms in [json!(["4", "5"]), json!([5]), json!("5"), json!(5)] {
             let member = who(json!({ "sub": 1, "rooms": rooms }));
-            assert_eq!(decide(&rules, &member, "presence-room.5"), Ok(()));
+            assert_eq!(decide(&rules, &member, "presence-room.5"), Ok(None));
             let refusal = decide(&rules, &member, "presence-room.6").unwrap_err();
             assert!(
                 refusal
@@ -284,12 +338,38 @@ mod tests {
             &[("rooms", "{r}")],
         )];
         let good = json!({ "sub": "u", "roles": "admin", "rooms": ["r"] });
-        assert_eq!(decide(&rules, &who(good.clone()), "private-u.r"), Ok(()));
+        assert_eq!(decide(&rules, &who(good.clone()), "private-u.r"), Ok(None));
         for (claim, other) in [("sub", "v"), ("roles", "none"), ("rooms", "s")] {
             let mut bad = good.clone();
             bad[claim] = json!(other);
             assert!(decide(&rules, &who(bad), "private-u.r").is_err(), "{claim}");
         }
+    }
+
+    #[test]
+    fn the_database_is_asked_last_with_the_captures_and_the_user() {
+        let sql = Some("select 1 from o where a = $1 and b = $2 and u = $3");
+        let admin = vec!["admin".to_owned()];
+        let rule = |sql| {
+            Rule::parse(
+                "private-{a}.{b}",
+                None,
+                admin.clone(),
+                &BTreeMap::new(),
+                sql,
+            )
+        };
+        let rules = [rule(sql).unwrap()];
+        let seven = who(json!({ "sub": 7, "roles": "admin" }));
+        let asked = decide(&rules, &seven, "private-x.y").unwrap().unwrap();
+        assert_eq!(asked.values, ["x", "y", "7"]);
+        let guest = who(json!({ "sub": 7 }));
+        assert!(decide(&rules, &guest, "private-x.y").is_err());
+        let wrong = rule(Some("select $4")).unwrap_err();
+        assert_eq!(
+            wrong.to_string(),
+            "'private-{a}.{b}': sql uses $4, and there are 3 parameters: the captures in order, and the user's id"
+        );
     }
 
     #[test]
@@ -299,7 +379,7 @@ mod tests {
             rule("private-room.{any}", None, &[], &[]),
         ];
         let guest = who(json!({ "sub": 1 }));
-        assert_eq!(decide(&rules, &guest, "private-room.1"), Ok(()));
+        assert_eq!(decide(&rules, &guest, "private-room.1"), Ok(None));
         let refusal = decide(&rules, &guest, "private-room.vip").unwrap_err();
         assert_eq!(
             refusal.to_string(),

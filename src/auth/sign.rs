@@ -8,7 +8,7 @@ use gema_protocol::{Access, ChannelName, SocketId, User};
 use serde::Serialize;
 
 use super::identity::UserInfo;
-use super::{Authorizer, Identity, Refusal, rules};
+use super::{Authorizer, Identity, Refusal};
 
 /// The keys of the app that signs.
 #[derive(Clone, Copy)]
@@ -60,8 +60,8 @@ impl Authorizer {
     /// Signs this socket's subscription to `channel` if the rules allow it to the user.
     ///
     /// # Errors
-    /// Why not, for a 403 answer.
-    pub fn authorize_channel(
+    /// Why not, for a 403 answer, or a 503 if [`Refusal::is_ours`].
+    pub async fn authorize_channel(
         &self,
         app: &AppKeys<'_>,
         identity: &Identity,
@@ -76,7 +76,7 @@ impl Authorizer {
             Access::ServerToUser => return Err(Refusal::ServerToUser { channel: asked() }),
             Access::Private | Access::Encrypted | Access::Presence => {}
         }
-        rules::decide(&self.settings.rules, identity, name)?;
+        self.permit(identity, name).await?;
         let shared_secret = match (access, app.encryption_master_key) {
             (Access::Encrypted, None) => return Err(Refusal::NoMasterKey { channel: asked() }),
             (Access::Encrypted, Some(master)) => Some(STANDARD.encode(shared_secret(master, name))),
@@ -160,7 +160,8 @@ mod tests {
     }
 
     fn authorizer() -> Authorizer {
-        let open = |channel| Rule::parse(channel, None, Vec::new(), &BTreeMap::new()).unwrap();
+        let open =
+            |channel| Rule::parse(channel, None, Vec::new(), &BTreeMap::new(), None).unwrap();
         Authorizer::new(AuthSettings {
             user_info: vec!["name".into(), "team".into(), "photo".into()],
             rules: vec![open("private-{x}"), open("presence-{x}"), open("{any}")],
@@ -174,22 +175,24 @@ mod tests {
         Identity::read(fixtures::map(claims), &fixtures::settings()).unwrap()
     }
 
-    fn grant(channel: &str, master: Option<&[u8; 32]>) -> Result<ChannelGrant, Refusal> {
+    async fn grant(channel: &str, master: Option<&[u8; 32]>) -> Result<ChannelGrant, Refusal> {
         let channel = ChannelName::parse(channel, 200).unwrap();
-        authorizer().authorize_channel(&app(master), &ada(), SOCKET, &channel)
+        authorizer()
+            .authorize_channel(&app(master), &ada(), SOCKET, &channel)
+            .await
     }
 
-    #[test]
-    fn a_private_channel_gets_a_signature_and_nothing_else() {
-        let granted = grant("private-a", Some(&MASTER)).ok().unwrap();
+    #[tokio::test]
+    async fn a_private_channel_gets_a_signature_and_nothing_else() {
+        let granted = grant("private-a", Some(&MASTER)).await.ok().unwrap();
         verify_channel(&granted.auth, "key", "secret", SOCKET, "private-a", None).unwrap();
         let body = serde_json::to_value(&granted).unwrap();
         assert_eq!(body, json!({ "auth": granted.auth }));
     }
 
-    #[test]
-    fn a_presence_channel_gets_the_listed_claims_signed_as_they_stand() {
-        let granted = grant("presence-a", None).ok().unwrap();
+    #[tokio::test]
+    async fn a_presence_channel_gets_the_listed_claims_signed_as_they_stand() {
+        let granted = grant("presence-a", None).await.ok().unwrap();
         let data = granted.channel_data.as_deref().unwrap();
         let expected = r#"{"user_id":"7","user_info":{"name":"Ada","team":{"id":1}}}"#;
         assert_eq!(data, expected);
@@ -204,28 +207,28 @@ mod tests {
         assert_eq!(verified, Ok(()));
     }
 
-    #[test]
-    fn an_encrypted_channel_gets_its_key_or_the_setting_that_is_missing() {
+    #[tokio::test]
+    async fn an_encrypted_channel_gets_its_key_or_the_setting_that_is_missing() {
         let name = "private-encrypted-a";
-        let granted = grant(name, Some(&MASTER)).ok().unwrap();
+        let granted = grant(name, Some(&MASTER)).await.ok().unwrap();
         let expected = STANDARD.encode(gema_protocol::auth::shared_secret(&MASTER, name));
         assert_eq!(granted.shared_secret, Some(expected));
         verify_channel(&granted.auth, "key", "secret", SOCKET, name, None).unwrap();
-        let refusal = grant(name, None).err().unwrap().to_string();
+        let refusal = grant(name, None).await.err().unwrap().to_string();
         assert!(refusal.contains("apps.encryption_master_key"), "{refusal}");
     }
 
-    #[test]
-    fn public_and_user_channels_are_never_signed_whatever_the_rules_say() {
-        let refusal = grant("orders", None).err().unwrap();
+    #[tokio::test]
+    async fn public_and_user_channels_are_never_signed_whatever_the_rules_say() {
+        let refusal = grant("orders", None).await.err().unwrap();
         assert!(matches!(refusal, Refusal::Public { .. }));
-        let refusal = grant("#server-to-user-7", None).err().unwrap();
+        let refusal = grant("#server-to-user-7", None).await.err().unwrap();
         assert!(matches!(refusal, Refusal::ServerToUser { .. }));
     }
 
-    #[test]
-    fn a_channel_without_a_rule_is_not_signed() {
-        let refusal = grant("private-a.b", None).err().unwrap();
+    #[tokio::test]
+    async fn a_channel_without_a_rule_is_not_signed() {
+        let refusal = grant("private-a.b", None).await.err().unwrap();
         let text = "No rule in auth.channels is about channel private-a.b";
         assert_eq!(refusal.to_string(), text);
     }

@@ -286,6 +286,16 @@ impl Bus {
             .keep(&base, Command::Publish { channel, payload });
     }
 
+    /// Whether Redis has had everything published in this channel so far. It asks, and so may take a moment.
+    ///
+    /// # Errors
+    /// Redis is away; then nobody knows.
+    pub async fn has_had(&self, topic: &Topic) -> Result<bool, BusError> {
+        // The answer comes after the publications before it, unless they are being held after an outage.
+        self.counts(&Place::Channel(topic.clone())).await?;
+        Ok(!self.redis.keeps_any(&self.channel_base(topic)))
+    }
+
     /// The same for an event of a cache channel, which Redis remembers for `life`.
     pub fn publish_cached(
         &self,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gema_protocol::channel::ChannelName;
+use gema_protocol::frame::Frame;
 use gema_protocol::server;
 use serde::Serialize;
 
@@ -51,6 +52,26 @@ struct MessegeRead {
     user_id: i64,
 }
 
+/// What a sender is told of a message that is stored, for this sender alone: what was announced long ago is not again.
+pub(super) fn message_sent(channel: &str, message: &Message) -> Frame {
+    let created_at = clock::rfc3339(message.created_at_ms);
+    let sent = MessageSent::of(message, &created_at);
+    let data = serde_json::to_string(&sent).unwrap_or_default();
+    server::event(channel, "message_sent", &data)
+}
+
+impl MessageSent<'_> {
+    fn of<'a>(message: &'a Message, created_at: &'a str) -> MessageSent<'a> {
+        MessageSent {
+            id: message.id,
+            receiver_id: message.receiver_id,
+            content: &message.content,
+            created_at,
+            client_id: message.client_id.as_deref(),
+        }
+    }
+}
+
 impl Announcer {
     /// Tells the receiver of a new message, and the sender that it is stored.
     pub(super) async fn sent(&self, message: &Message, sender: &Profile) {
@@ -60,7 +81,6 @@ impl Announcer {
             sender_id,
             receiver_id,
             ref content,
-            ref client_id,
             ..
         } = *message;
         let received = ReceiveMessage {
@@ -72,14 +92,12 @@ impl Announcer {
             sender: Some(sender).filter(|sender| !sender.is_unknown()),
         };
         self.tell(receiver_id, "receive_message", &received).await;
-        let sent = MessageSent {
-            id,
-            receiver_id,
-            content,
-            created_at,
-            client_id: client_id.as_deref(),
-        };
-        self.tell(sender_id, "message_sent", &sent).await;
+        self.tell(
+            sender_id,
+            "message_sent",
+            &MessageSent::of(message, created_at),
+        )
+        .await;
     }
 
     /// Tells the author that a message is read.

@@ -7,7 +7,7 @@ use gema_protocol::frame::Frame;
 use gema_protocol::server;
 use serde::{Deserialize, Deserializer};
 
-use super::{CHANNEL, Chat, ChatError, Profile, profile};
+use super::{CHANNEL, Chat, ChatError, Profile, announce, profile};
 use crate::hub::Topic;
 
 /// The data of `send_message`.
@@ -31,50 +31,60 @@ pub struct MarkAsRead {
     pub message_id: i64,
 }
 
+/// Whether a client event was for the chat.
+#[derive(Debug)]
+pub enum Taken {
+    /// No: it goes to the others in the channel.
+    No,
+    /// Yes, and what follows from it is announced.
+    Yes,
+    /// Yes, and this is for its sender alone.
+    Answer(Frame),
+}
+
 impl Chat {
-    /// Takes a client event that is meant for the chat, and gives what to answer its sender if that went wrong. False:
-    /// it is none of the chat's, and goes to the others in the channel.
-    pub async fn takes(&self, topic: &Topic, event: &Frame) -> Result<bool, Frame> {
-        if topic.app != self.app() {
-            return Ok(false);
-        }
-        let Some(user_id) = user_of(&topic.channel) else {
-            return Ok(false);
+    /// Takes a client event that is meant for the chat, and does what it asks for.
+    pub async fn take(&self, topic: &Topic, event: &Frame) -> Taken {
+        let name = topic.channel.as_str();
+        let Some(user_id) = user_of(&topic.channel).filter(|_| topic.app == self.app) else {
+            return Taken::No;
         };
         let result = match event.event() {
-            Some("client-send_message") => self.send_for(user_id, event).await,
-            Some("client-mark_as_read") => match data::<MarkAsRead>(event) {
-                Ok(mark) => self.mark_read(user_id, mark.message_id).await,
-                Err(error) => Err(error),
-            },
-            _ => return Ok(false),
+            Some("client-send_message") => self.send_for(user_id, name, event).await,
+            Some("client-mark_as_read") => self.mark_for(user_id, event).await,
+            _ => return Taken::No,
         };
-        result.map(|()| true).map_err(|error| {
+        result.unwrap_or_else(|error| {
             let data = error.data().to_string();
-            server::event(topic.channel.as_str(), "error", &data)
+            Taken::Answer(server::event(name, "error", &data))
         })
     }
 
-    async fn send_for(&self, user_id: i64, event: &Frame) -> Result<(), ChatError> {
+    async fn send_for(
+        &self,
+        user_id: i64,
+        channel: &str,
+        event: &Frame,
+    ) -> Result<Taken, ChatError> {
         let SendMessage {
             receiver_id,
             content,
             client_id,
         } = data(event)?;
-        let sender = self.profile(user_id).await?;
-        let client_id = client_id.as_deref();
-        self.send(&sender, receiver_id, &content, client_id)
-            .await
-            .map(drop)
+        let sender = Profile::unknown(user_id);
+        let sent = self.store_message(&sender, receiver_id, &content, client_id.as_deref());
+        let (message, is_new) = sent.await?;
+        Ok(match is_new {
+            true => Taken::Yes,
+            // It asks again since it does not know, so it is told.
+            false => Taken::Answer(announce::message_sent(channel, &message)),
+        })
     }
 
-    /// What is known of a user.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn profile(&self, user_id: i64) -> Result<Profile, ChatError> {
-        let known = self.read(async |pool| super::table::profile(pool, user_id).await);
-        Ok(known.await?.unwrap_or_else(|| Profile::unknown(user_id)))
+    async fn mark_for(&self, user_id: i64, event: &Frame) -> Result<Taken, ChatError> {
+        let MarkAsRead { message_id } = data(event)?;
+        self.mark_read(user_id, message_id).await?;
+        Ok(Taken::Yes)
     }
 }
 

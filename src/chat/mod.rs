@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-pub use self::echo::{MarkAsRead, SendMessage};
+pub use self::echo::{MarkAsRead, SendMessage, Taken};
 pub use self::error::ChatError;
 pub use self::message::{Message, Page, Recent};
 pub use self::profile::Profile;
@@ -116,6 +116,18 @@ impl Chat {
         content: &str,
         client_id: Option<&str>,
     ) -> Result<Message, ChatError> {
+        let sent = self.store_message(from, receiver_id, content, client_id);
+        Ok(sent.await?.0)
+    }
+
+    /// The message, and whether it was not there before.
+    async fn store_message(
+        &self,
+        from: &Profile,
+        receiver_id: i64,
+        content: &str,
+        client_id: Option<&str>,
+    ) -> Result<(Message, bool), ChatError> {
         if content.trim().is_empty() {
             return Err(ChatError::Empty);
         }
@@ -138,7 +150,8 @@ impl Chat {
             client_id: client_id.map(str::to_owned),
         };
         match self.writer.write(Change::Insert(new)).await? {
-            Done::Inserted(message) | Done::Existing(message) => Ok(message),
+            Done::Inserted(message, _) => Ok((message, true)),
+            Done::Existing(message) => Ok((message, false)),
             other => Err(unexpected(&other)),
         }
     }

@@ -146,9 +146,7 @@ impl Task {
 
     async fn finish(&self, job: Job, done: Result<Done, ChatError>) {
         match (&job.change, &done) {
-            (Change::Insert(new), Ok(Done::Inserted(message))) => {
-                self.announcer.sent(message, &new.sender).await;
-            }
+            (_, Ok(Done::Inserted(message, sender))) => self.announcer.sent(message, sender).await,
             (
                 Change::Mark {
                     reader_id,

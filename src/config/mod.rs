@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use toml::Value;
 
 use crate::apps::App;
-use crate::auth::AuthSettings;
+use crate::auth::{AuthSettings, Rule};
 use crate::bus::redis::Servers;
 use crate::store::{Address, Tables};
 pub use error::{ConfigError, Place, Problem, Why};
@@ -237,7 +237,8 @@ impl Config {
 impl Config {
     /// Whether anything needs the database; otherwise it is not touched.
     pub fn needs_database(&self) -> bool {
-        self.database.tables.any()
+        let rules = &self.auth.settings.rules;
+        self.database.tables.any() || rules.iter().any(Rule::has_sql)
     }
 }
 

@@ -205,6 +205,7 @@ table! {
         user: Option<String>,
         roles: Option<Vec<String>>,
         claim: Option<BTreeMap<String, String>>,
+        sql: Option<String>,
     }
 }
 

@@ -12,7 +12,13 @@ pub(super) fn rules(check: &mut Check<'_>, raw: &[RawRule]) -> Vec<Rule> {
         let channel = check.required(&format!("{path}.channel"), rule.channel.as_deref());
         let roles = roles(check, path, rule.roles.as_deref());
         let claim = rule.claim.clone().unwrap_or_default();
-        Rule::parse(&channel, rule.user.as_deref(), roles, &claim)
+        Rule::parse(
+            &channel,
+            rule.user.as_deref(),
+            roles,
+            &claim,
+            rule.sql.as_deref(),
+        )
     };
     each(check, "auth.channels", raw, read)
 }

@@ -17,7 +17,7 @@ use warp::{Filter, Rejection};
 
 use super::{Context, Shared, body, json};
 use crate::apps::App;
-use crate::auth::{AppKeys, Identity, TokenError};
+use crate::auth::{AppKeys, Identity, Refusal, TokenError};
 use crate::chat;
 
 /// The longest body: two names and what a page adds of its own.
@@ -59,8 +59,8 @@ enum Denied {
     NoToken,
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("{0}")]
-    Forbidden(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error("{0}")]
     Bad(String),
     #[error(transparent)]
@@ -78,7 +78,7 @@ async fn answer<S, B, F>(
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
-    F: FnOnce(&Context, &App, &Identity, &Ask) -> Result<Response, Denied>,
+    F: AsyncFnOnce(&Context, &App, &Identity, &Ask) -> Result<Response, Denied>,
 {
     let result = async {
         let token = bearer(&headers).ok_or(Denied::NoToken)?;
@@ -86,12 +86,12 @@ where
         let identity = context.authorizer.authenticate(token).await?;
         let ask = Ask::parse(&headers, &body)?;
         let app = context.signing_app.as_ref().ok_or(Denied::NoApp)?;
-        sign(&context, app, &identity, &ask)
+        sign(&context, app, &identity, &ask).await
     };
     Ok(result.await.unwrap_or_else(|denied| denied.response()))
 }
 
-fn authorize_channel(
+async fn authorize_channel(
     context: &Context,
     app: &App,
     identity: &Identity,
@@ -107,14 +107,14 @@ fn authorize_channel(
     let grant = context
         .authorizer
         .authorize_channel(&keys(app), identity, socket, &channel)
-        .map_err(|refusal| Denied::Forbidden(refusal.to_string()))?;
+        .await?;
     if name.starts_with(chat::CHANNEL) {
         note(context, identity);
     }
     Ok(json(StatusCode::OK, &grant))
 }
 
-fn authorize_user(
+async fn authorize_user(
     context: &Context,
     app: &App,
     identity: &Identity,
@@ -172,7 +172,8 @@ impl Denied {
             Denied::NoToken => StatusCode::UNAUTHORIZED,
             Denied::Token(error) if error.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
             Denied::Token(_) => StatusCode::UNAUTHORIZED,
-            Denied::Forbidden(_) => StatusCode::FORBIDDEN,
+            Denied::Refused(refusal) if refusal.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
+            Denied::Refused(_) => StatusCode::FORBIDDEN,
             Denied::Bad(_) => StatusCode::BAD_REQUEST,
             Denied::Body(body::BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Denied::Body(body::BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT,

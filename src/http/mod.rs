@@ -57,6 +57,7 @@ use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
+use crate::outbox::Lag;
 use crate::store::Store;
 use crate::users::Users;
 use crate::webhooks::Webhooks;
@@ -94,6 +95,8 @@ pub struct Context {
     pub bus: Option<Arc<Bus>>,
     /// The database, when something needs one.
     pub store: Option<Arc<Store>>,
+    /// How long rows of the outbox wait, when it is on.
+    pub outbox_lag: Option<Arc<Lag>>,
     /// Set on SIGTERM: not fit for new traffic.
     pub draining: AtomicBool,
     /// When `/ready` was last asked, in milliseconds of [`clock::now_ms`]; 0 = never.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text::encode_registry};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::{BusReading, Metrics, Reading, Refused, Source};
@@ -61,6 +62,15 @@ pub(super) fn text(metrics: &Metrics, reading: &Reading) -> String {
         "From the acceptance of an API call that publishes to when the shards have its events, in seconds",
         metrics.publish_seconds.clone(),
     );
+    if let Some(ms) = reading.outbox_lag_ms {
+        let lag = Gauge::<f64, AtomicU64>::default();
+        lag.set(ms as f64 / 1000.0);
+        registry.register(
+            "outbox_lag_seconds",
+            "For how long the oldest row of the table broadcasts has been waiting to be published",
+            lag,
+        );
+    }
     let mut text = String::new();
     // Writing into a string does not fail.
     encode_registry(&mut text, &registry).ok();

@@ -44,6 +44,8 @@ pub enum Source {
     Api,
     /// A client, with a client event.
     Client,
+    /// A back end, by a row of the table `broadcasts`.
+    Outbox,
     /// The chat.
     Chat,
 }
@@ -102,6 +104,8 @@ pub struct Reading {
     pub webhooks: Vec<(&'static str, u64)>,
     /// `None` on a node alone.
     pub bus: Option<BusReading>,
+    /// How long the oldest row of the outbox has been waiting; `None` when the outbox is off.
+    pub outbox_lag_ms: Option<u64>,
 }
 
 /// What has gone between this node and the others since the start.
@@ -165,12 +169,13 @@ impl Metrics {
 }
 
 impl Source {
-    const ALL: [Source; 3] = [Source::Api, Source::Client, Source::Chat];
+    const ALL: [Source; 4] = [Source::Api, Source::Client, Source::Outbox, Source::Chat];
 
     fn label(self) -> &'static str {
         match self {
             Source::Api => "api",
             Source::Client => "client",
+            Source::Outbox => "outbox",
             Source::Chat => "chat",
         }
     }

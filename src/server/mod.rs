@@ -44,6 +44,7 @@ use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
+use crate::outbox::{self, Lag, Outbox};
 use crate::store::Store;
 use crate::users::Users;
 use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
@@ -57,7 +58,7 @@ const CLAIMS: usize = 1024;
 /// How long a server that a load balancer watches goes on answering at least: two looks at `/ready`, a second apart.
 const NOTICE: Duration = Duration::from_secs(2);
 
-/// How long Redis may take to let this node go.
+/// How long Redis may take to let this node go, and the database to end the outbox' turn.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// After that, how long the webhooks that are left may take.
@@ -152,6 +153,7 @@ pub async fn run(
         mut empty,
         delivery,
         cluster,
+        outbox,
     } = parts(&config, &hub, node)?;
 
     let (stop, stopped) = watch::channel(false);
@@ -193,6 +195,9 @@ pub async fn run(
     tokio::select! {
         emptied = timeout_at(deadline, emptied) => {
             accepting.abort();
+            if let Some(outbox) = outbox {
+                outbox.finish(LAST_WORDS).await;
+            }
             if let Some(cluster) = cluster {
                 drop(timeout(LAST_WORDS, cluster.leave()).await);
             }
@@ -219,6 +224,8 @@ struct Parts {
     delivery: Delivery,
     /// With other nodes.
     cluster: Option<Cluster>,
+    /// With a table of events to publish.
+    outbox: Option<Outbox>,
 }
 
 fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerError> {
@@ -242,7 +249,11 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
     );
     let users = Users::new(hub.clone(), bus.clone(), &apps);
     let metrics = Arc::new(Metrics::new(&http::ROUTES));
-    let authorizer = Arc::new(Authorizer::new(config.auth.settings.clone())?);
+    let store = config
+        .needs_database()
+        .then(|| Store::start(&config.database));
+    let authorizer = Authorizer::new(config.auth.settings.clone())?;
+    let authorizer = Arc::new(authorizer.asking(store.clone()));
     let (admission, empty) = Admission::new(limits, apps.iter());
     let policies = apps.iter().map(|app| {
         let policy = Policy {
@@ -261,9 +272,6 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
     let rates = apps
         .iter()
         .map(|app| (app.index, RateLimit::per_second(limits.api_requests_per_s)));
-    let store = config
-        .needs_database()
-        .then(|| Store::start(&config.database));
     let chat = config.chat.as_ref().zip(store.as_ref());
     let chat = chat.map(|(settings, store)| {
         // The one whose channels its users' tokens open.
@@ -292,6 +300,22 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         .gateways
         .http_fallback
         .then(|| Sessions::new(gateway.clone(), limits.max_connections));
+    let (outbox, outbox_lag) = store
+        .clone()
+        .zip(config.outbox.clone())
+        .map(|(store, settings)| {
+            let means = outbox::Means {
+                store,
+                broker: broker.clone(),
+                bus: bus.clone(),
+                apps: apps.clone(),
+                limits: limits.clone(),
+                metrics: metrics.clone(),
+            };
+            let lag = Arc::new(Lag::default());
+            (Outbox::start(means, settings, lag.clone()), lag)
+        })
+        .unzip();
     let context = Context {
         fallback,
         rates: rates.collect(),
@@ -303,6 +327,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         bus,
         webhooks,
         store,
+        outbox_lag,
         metrics,
         apps,
         broker,
@@ -315,6 +340,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         empty,
         delivery,
         cluster,
+        outbox,
     })
 }
 

@@ -4,10 +4,12 @@
 //!
 //! * [`Store`]: the pool, once it is there. Broadcasting does not wait for it and does not stop without it.
 //! * [`Address`]: which database, of which kind.
+//! * [`Question`]: SQL of a channel rule, answered by a row or by none.
 //! * [`Tables`] and `migrations`: the tables that gema makes, for the parts that are in use.
 
 mod address;
 mod migrations;
+mod question;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -24,6 +26,7 @@ use tracing::{debug, info, warn};
 
 pub use self::address::{Address, AddressError};
 pub use self::migrations::Tables;
+pub use self::question::{AskError, Question, QuestionError};
 
 use crate::config;
 
@@ -195,7 +198,10 @@ mod tests {
     use crate::config::Config;
 
     fn store(toml: &str) -> Arc<Store> {
-        let config = Config::from_toml(&format!("outbox.enabled = true\n{toml}")).unwrap();
+        let config = Config::from_toml(&format!(
+            "chat.enabled = false\noutbox.enabled = true\n{toml}"
+        ))
+        .unwrap();
         Store::start(&config.database)
     }
 

@@ -127,6 +127,11 @@ impl Redis {
         self.map().keeper(slot).keep(slot, command);
     }
 
+    /// Whether publications wait on the link of `name`, this one's or others'.
+    pub fn keeps_any(&self, name: &str) -> bool {
+        self.map().keeper(slot_of(name)).keeps_any()
+    }
+
     /// Fine when every link is up.
     ///
     /// # Errors

@@ -38,9 +38,14 @@ const REMEMBER_MYSQL: &str = "insert into users (id, username, avatar, table_num
      table_number = coalesce(values(table_number), table_number), \
      updated_at_ms = values(updated_at_ms)";
 
+const PROFILE: &str = "select id, username, avatar, table_number from users where id = $1";
+
+/// `id, username, avatar, table_number`
+type UserRow = (i64, Option<String>, Option<String>, Option<String>);
+
 /// Those whose parameters become marks for MySQL.
 #[cfg(test)]
-pub(super) const TEXTS: [&str; 4] = [USERS_OF, BY_CLIENT_ID, INSERT, MARK];
+pub(super) const TEXTS: [&str; 5] = [PROFILE, USERS_OF, BY_CLIENT_ID, INSERT, MARK];
 
 /// One change of the tables.
 #[derive(Clone, Debug)]
@@ -65,8 +70,8 @@ pub(in crate::chat) struct New {
 /// What became of a change.
 #[derive(Clone, Debug)]
 pub(in crate::chat) enum Done {
-    /// A message that was not there before.
-    Inserted(Message),
+    /// A message that was not there before, and who has sent it, as far as it is known.
+    Inserted(Message, Profile),
     /// The sender has sent it before.
     Existing(Message),
     /// It was not read before.
@@ -151,7 +156,7 @@ macro_rules! statements {
                     }
                 }
                 let id = $insert!(connection, new, now_ms);
-                Ok(Done::Inserted(Message {
+                let message = Message {
                     id,
                     sender_id: new.sender.user_id,
                     receiver_id: new.receiver_id,
@@ -159,7 +164,26 @@ macro_rules! statements {
                     is_read: false,
                     created_at_ms: now_ms,
                     client_id: new.client_id.clone(),
-                }))
+                };
+                Ok(Done::Inserted(
+                    message,
+                    sender(connection, &new.sender).await?,
+                ))
+            }
+
+            /// What an earlier token has said, when this one says nothing.
+            async fn sender(
+                connection: &mut $connection,
+                told: &Profile,
+            ) -> Result<Profile, Error> {
+                if !told.is_unknown() {
+                    return Ok(told.clone());
+                }
+                let known: Option<UserRow> = sqlx::query_as($sql(PROFILE))
+                    .bind(told.user_id)
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                Ok(known.map_or_else(|| told.clone(), Profile::from))
             }
 
             async fn mark(
@@ -255,4 +279,15 @@ statements!(
 
 fn as_it_is(text: &'static str) -> &'static str {
     text
+}
+
+impl From<UserRow> for Profile {
+    fn from((user_id, name, photo_url, table_number): UserRow) -> Profile {
+        Profile {
+            user_id,
+            name,
+            photo_url,
+            table_number,
+        }
+    }
 }

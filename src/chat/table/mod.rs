@@ -10,10 +10,8 @@ use sqlx::{AssertSqlSafe, Error};
 
 pub(super) use self::changes::{Change, Done, New, change};
 
-use super::{Message, Page, Profile, Recent};
+use super::{Message, Page, Recent};
 use crate::store::Pool;
-
-const PROFILE: &str = "select id, username, avatar, table_number from users where id = $1";
 
 /// Each direction by its index, so that a page costs the same however long the two have been writing. `union` and not
 /// `union all`: with oneself both directions are one.
@@ -52,9 +50,6 @@ type MessageRow = (i64, i64, i64, String, bool, i64, Option<String>);
 /// `other_id, last_id, content, created_at_ms, username, avatar, unread_count`
 type RecentRow = (i64, i64, String, i64, Option<String>, Option<String>, i64);
 
-/// `id, username, avatar, table_number`
-type UserRow = (i64, Option<String>, Option<String>, Option<String>);
-
 /// Runs a body for whichever database it is, with the text in its manner of writing parameters.
 macro_rules! each {
     ($pool:expr, $text:ident => $sql:ident, $with:ident => $body:expr) => {
@@ -73,18 +68,6 @@ macro_rules! each {
             }
         }
     };
-}
-
-pub(super) async fn profile(pool: &Pool, user_id: i64) -> Result<Option<Profile>, Error> {
-    let row: Option<UserRow> = each!(pool, PROFILE => sql, pool => {
-        sqlx::query_as(sql).bind(user_id).fetch_optional(pool).await?
-    });
-    Ok(row.map(|(user_id, name, photo_url, table_number)| Profile {
-        user_id,
-        name,
-        photo_url,
-        table_number,
-    }))
 }
 
 pub(super) async fn history(
@@ -168,10 +151,7 @@ mod tests {
     #[test]
     fn every_parameter_becomes_a_mark_and_stands_in_its_place() {
         assert_eq!(marks("a = $1 and b = $2)").0, "a = ? and b = ?)");
-        for text in [PROFILE, HISTORY, UNREAD, RECENT]
-            .into_iter()
-            .chain(changes::TEXTS)
-        {
+        for text in [HISTORY, UNREAD, RECENT].into_iter().chain(changes::TEXTS) {
             let numbers = text.split('$').skip(1).map(|piece| {
                 let end = piece.find(|c: char| !c.is_ascii_digit());
                 piece[..end.unwrap_or(piece.len())]

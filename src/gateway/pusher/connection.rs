@@ -16,6 +16,7 @@ use super::Gateway;
 use super::handshake::Accepted;
 use crate::apps::App;
 use crate::broker::Subscriber;
+use crate::chat::Taken;
 use crate::clock;
 use crate::gateway::admission::Admitted;
 use crate::gateway::leaving::Leaving;
@@ -132,10 +133,10 @@ impl Connection {
     async fn publish(&self, channel: ChannelName, frame: Frame, user_id: Option<Arc<str>>) {
         let topic = self.topic(channel);
         if let Some(chat) = &self.gateway.chat {
-            match chat.takes(&topic, &frame).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(refusal) => return self.send(refusal).await,
+            match chat.take(&topic, &frame).await {
+                Taken::No => {}
+                Taken::Yes => return,
+                Taken::Answer(answer) => return self.send(answer).await,
             }
         }
         self.gateway.metrics.published(Source::Client, 1);

@@ -124,6 +124,11 @@ impl Link {
         self.wake.notify_one();
     }
 
+    /// Whether publications wait.
+    pub(super) fn keeps_any(&self) -> bool {
+        self.state().queue.keeps_any()
+    }
+
     /// Whether questions are taken.
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state().condition, Condition::Up)
