@@ -1,5 +1,7 @@
+-- Fit to run twice: tables are made outside of transactions here.
+
 -- What tokens have said about users. Ids are the back end's.
-create table users (
+create table if not exists users (
     id bigint primary key,
     username varchar(255),
     avatar text,
@@ -8,7 +10,7 @@ create table users (
 ) default character set utf8mb4;
 
 -- Lists are paged by id. Times are milliseconds since 1970 in UTC. Ids of clients differ when their case does.
-create table messages (
+create table if not exists messages (
     id bigint auto_increment primary key,
     sender_id bigint not null,
     receiver_id bigint not null,
