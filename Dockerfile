@@ -22,6 +22,7 @@ RUN mkdir -p src protocol/src bench/src tests \
 COPY src src
 COPY protocol/src protocol/src
 COPY config/default.toml config/
+COPY migrations migrations
 # Cargo goes by the time of change, and these files may be older than the empty ones were.
 RUN touch src/main.rs src/lib.rs protocol/src/lib.rs \
     && cargo build --release --locked --package gema

@@ -314,3 +314,65 @@ async fn the_lag_is_the_age_of_the_oldest_row_that_waits() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn nodes_that_start_at_once_make_the_tables_once() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MariaDb] {
+        let database = Database::start(kind).await;
+        let toml = database.setting() + ON;
+        let [one, two, three, four] = [(); 4].map(|()| Server::with_admin(&toml));
+        let _servers = tokio::join!(one, two, three, four);
+        let pool = database.pool().await;
+        until_made(&pool).await;
+        // They are no cluster, so whoever has the turn is the one that is heard.
+        for number in 0..5 {
+            transact(&pool, [number]).await;
+            until("it is published", async || waiting(&pool).await == Some(0)).await;
+        }
+        let made = "select count(*) from gema_migrations where success = true";
+        assert_eq!(number(&pool, made).await, Some(1), "{kind:?}");
+        let turns = number(&pool, "select count(*) from broadcasts_turn").await;
+        assert_eq!(turns, (kind != Kind::Sqlite).then_some(1), "{kind:?}");
+    }
+}
+
+/// A node that hangs in the middle of its turn; it does so while it waits for a Redis that does not answer.
+async fn a_node_that_hangs_in_its_turn_is_put_out(kind: Kind) {
+    let (database, redis) = (Database::start(kind).await, Redis::start().await);
+    let toml = database.setting() + ON;
+    let hanging = Node::start(&settings(&redis.url(), &toml)).await;
+    let pool = database.pool().await;
+    until_made(&pool).await;
+    let number_type = match kind {
+        Kind::Postgres => "bigint",
+        Kind::MariaDb | Kind::Sqlite => "signed",
+    };
+    let free =
+        format!("select cast(id as {number_type}) from broadcasts_turn for update skip locked");
+    assert_eq!(number(&pool, &free).await, Some(1));
+    redis.freeze();
+    transact(&pool, 0..1).await;
+    until("the node has the turn", async || {
+        number(&pool, &free).await.is_none()
+    })
+    .await;
+    hanging.freeze();
+    redis.thaw();
+    let next = member_of_cluster(&redis.url(), &toml).await;
+    let mut hearer = Hearer::at(&next).await;
+    hearer.hears(1).await;
+    until("the table is empty", async || {
+        waiting(&pool).await == Some(0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_in_its_turn_is_put_out_by_postgresql() {
+    a_node_that_hangs_in_its_turn_is_put_out(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_in_its_turn_is_put_out_by_mariadb() {
+    a_node_that_hangs_in_its_turn_is_put_out(Kind::MariaDb).await;
+}

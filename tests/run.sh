@@ -21,6 +21,8 @@ debian_packages() {
     command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
     command -v haproxy >/dev/null || missing+=(haproxy)
     command -v nginx >/dev/null || missing+=(nginx-light)
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
+    command -v mariadbd >/dev/null || missing+=(mariadb-server)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
     ((${#missing[@]})) || return 0
 
@@ -100,7 +102,7 @@ installing=$!
 step lint make --no-print-directory lint
 step build cargo build --locked --bin gema
 
-# The Rust tests start Redis.
+# The Rust tests start Redis, PostgreSQL and MariaDB.
 printf '\n== install\n'
 wait "$installing" || broken+=(install)
 cat "$logs/install"

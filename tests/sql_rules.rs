@@ -79,7 +79,7 @@ async fn nobody_gets_in_and_all_else_goes_on(server: &Server) {
     let refused = ask(server, "7", "private-order.5").await;
     assert_eq!(refused.status, 503, "{}", refused.text);
     let said = "Channel private-order.5 cannot be decided about now; try again later";
-    assert_eq!(refused.json()["error"], said);
+    assert!(refused.text.contains(said), "{}", refused.text);
     assert_eq!(server.ready().await.status, 200);
     let mut client = server.client().await;
     client.subscribe("news").await;

@@ -1,6 +1,6 @@
 -- The outbox: a back end inserts a row in its own transaction, and gema publishes it once that has been committed.
 -- A row that has been published is deleted. One that cannot be published stays, with the reason in "error".
-create table broadcasts (
+create table if not exists broadcasts (
     id bigint not null auto_increment primary key,
     app varchar(255),                             -- the app's id; null: the first app of gema's config
     channel varchar(255) not null,
@@ -15,5 +15,5 @@ create table broadcasts (
 ) engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin;
 
 -- Whoever holds this row is the one node that publishes.
-create table broadcasts_turn (id integer not null primary key) engine = InnoDB;
-insert into broadcasts_turn (id) values (1);
+create table if not exists broadcasts_turn (id integer not null primary key) engine = InnoDB;
+insert ignore into broadcasts_turn (id) values (1);

@@ -16,7 +16,7 @@ const BUSY: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub enum Address {
     /// `sqlite://file.db`, made when it is not there, or `sqlite::memory:`.
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
     /// `postgres://user:password@host:port/database`
     Postgres(Box<PgConnectOptions>),
     /// `mysql://` or `mariadb://`, as above.
@@ -44,13 +44,13 @@ impl Address {
         let (scheme, _) = url.split_once(':').ok_or(AddressError::Kind)?;
         match scheme {
             // Readers and the one writer of a file do not wait for each other with a write-ahead log.
-            "sqlite" => Ok(Address::Sqlite(
+            "sqlite" => Ok(Address::Sqlite(Box::new(
                 read::<SqliteConnectOptions>(url)?
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Wal)
                     .busy_timeout(BUSY)
                     .disable_statement_logging(),
-            )),
+            ))),
             "postgres" | "postgresql" => Ok(Address::Postgres(Box::new(
                 read::<PgConnectOptions>(url)?.disable_statement_logging(),
             ))),
@@ -63,7 +63,8 @@ impl Address {
 
     /// A SQLite database in memory, empty.
     pub fn memory() -> Address {
-        Address::Sqlite(SqliteConnectOptions::new().disable_statement_logging())
+        let options = SqliteConnectOptions::new().disable_statement_logging();
+        Address::Sqlite(Box::new(options))
     }
 
     /// Whether it is a SQLite database in memory, which belongs to one connection and ends with it.

@@ -2,12 +2,17 @@
 //! back end's own, with tables of its own.
 
 use std::borrow::Cow;
+use std::io;
 
 use sqlx::SqlStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
 /// Where it is written down which of them have been made; a back end may have such a table of its own under sqlx's name.
 const JOURNAL: &str = "gema_migrations";
+
+/// Waits half a minute for another node; names of locks are the server's, so this is the database's own.
+const MYSQL_LOCK: &str = "select get_lock(left(concat('gema.', database()), 64), 30)";
 
 /// The parts of gema whose tables are to be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +31,7 @@ impl Tables {
 }
 
 /// One step, in the SQL of each kind of database. What has been released is never changed: databases hold its checksum.
+/// That for MariaDB and MySQL must be fit to run twice (`if not exists`, `insert ignore`).
 struct Step {
     version: i64,
     name: &'static str,
@@ -55,36 +61,68 @@ const STEPS: &[Step] = &[
     }),
 ];
 
-/// The steps for SQLite. It has no lock to take: of two that migrate a file at once, one is refused and finds the work
-/// done when it tries again.
-pub(super) fn sqlite(tables: Tables) -> Migrator {
+/// SQLite: it has no lock to take. Of two that migrate a file at once, one is refused and finds the work done when it tries
+/// again.
+pub(super) fn sqlite(tables: Tables) -> Option<Migrator> {
     migrator(tables, |step| step.sqlite)
 }
 
-/// The steps for PostgreSQL, under an advisory lock.
-pub(super) fn postgres(tables: Tables) -> Migrator {
+/// PostgreSQL: under an advisory lock, each step in a transaction.
+pub(super) fn postgres(tables: Tables) -> Option<Migrator> {
     migrator(tables, |step| step.postgres)
 }
 
-/// The steps for MariaDB and MySQL, under a named lock.
-pub(super) fn mysql(tables: Tables) -> Migrator {
-    migrator(tables, |step| step.mysql)
+/// MariaDB and MySQL. sqlx waits without a limit for its lock, which MariaDB takes for no wait at all and gives none; so
+/// it is taken here. Tables are made outside of transactions, so a step may have been left half done: its SQL does no harm
+/// when it is run again.
+pub(super) async fn mysql(
+    options: MySqlConnectOptions,
+    tables: Tables,
+) -> Result<(), MigrateError> {
+    let Some(mut migrator) = migrator(tables, |step| step.mysql) else {
+        return Ok(());
+    };
+    migrator.set_locking(false);
+    // The lock is a connection's: whatever happens, it ends with this one.
+    let one = MySqlPoolOptions::new().max_connections(1);
+    let one = one.connect_with(options).await?;
+    let held: Option<i64> = sqlx::query_scalar(MYSQL_LOCK).fetch_one(&one).await?;
+    if held != Some(1) {
+        let busy = io::Error::other("another node is migrating the database");
+        return Err(sqlx::Error::Io(busy).into());
+    }
+    one.acquire()
+        .await?
+        .ensure_migrations_table(JOURNAL)
+        .await?;
+    sqlx::query("delete from gema_migrations where success = false")
+        .execute(&one)
+        .await?;
+    migrator.run(&one).await?;
+    one.close().await;
+    Ok(())
 }
 
-fn migrator(tables: Tables, sql: impl Fn(&Step) -> &'static str) -> Migrator {
+/// `None` when there is nothing to make: then a user who may read and no more is enough.
+fn migrator(tables: Tables, sql: impl Fn(&Step) -> &'static str) -> Option<Migrator> {
     let wanted = STEPS.iter().filter(|step| (step.is_wanted)(tables));
-    let migrations = wanted.map(|step| {
-        Migration::new(
-            step.version,
-            Cow::Borrowed(step.name),
-            MigrationType::Simple,
-            SqlStr::from_static(sql(step)),
-            false,
-        )
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
+    let migrations: Vec<Migration> = wanted
+        .map(|step| {
+            Migration::new(
+                step.version,
+                Cow::Borrowed(step.name),
+                MigrationType::Simple,
+                SqlStr::from_static(sql(step)),
+                false,
+            )
+        })
+        .collect();
+    if migrations.is_empty() {
+        return None;
+    }
+    let mut migrator = Migrator::with_migrations(migrations);
     // Those of parts that are off now, and of a newer gema while nodes are replaced one by one.
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name(JOURNAL);
-    migrator
+    Some(migrator)
 }

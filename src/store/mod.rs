@@ -156,7 +156,7 @@ async fn attempt(settings: &config::Database) -> Result<Pool, sqlx::Error> {
     let tables = settings.tables;
     match &settings.address {
         Address::Sqlite(options) => {
-            let options = options.clone();
+            let options = (**options).clone();
             let pool: SqlitePoolOptions = bounded(settings);
             // Each connection to memory is a database of its own, which ends with it.
             let pool = if settings.address.is_memory() {
@@ -167,19 +167,23 @@ async fn attempt(settings: &config::Database) -> Result<Pool, sqlx::Error> {
                 pool
             };
             let pool = pool.connect_with(options).await?;
-            migrations::sqlite(tables).run(&pool).await?;
+            if let Some(migrations) = migrations::sqlite(tables) {
+                migrations.run(&pool).await?;
+            }
             Ok(Pool::Sqlite(pool))
         }
         Address::Postgres(options) => {
             let pool: PgPoolOptions = bounded(settings);
             let pool = pool.connect_with((**options).clone()).await?;
-            migrations::postgres(tables).run(&pool).await?;
+            if let Some(migrations) = migrations::postgres(tables) {
+                migrations.run(&pool).await?;
+            }
             Ok(Pool::Postgres(pool))
         }
         Address::MySql(options) => {
+            migrations::mysql((**options).clone(), tables).await?;
             let pool: MySqlPoolOptions = bounded(settings);
             let pool = pool.connect_with((**options).clone()).await?;
-            migrations::mysql(tables).run(&pool).await?;
             Ok(Pool::MySql(pool))
         }
     }
@@ -225,6 +229,19 @@ mod tests {
             assert!(users.is_err(), "a table that nothing needs");
             pool.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_made_where_only_questions_are_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/x.db", directory.path().display());
+        let config = Config::from_toml(&format!("database.url = '{url}'")).unwrap();
+        let store = Store::start(&config.database);
+        let Pool::Sqlite(pool) = store.pool().await.unwrap() else {
+            panic!("another kind of database")
+        };
+        let tables = sqlx::query("select 1 from sqlite_master").fetch_all(pool);
+        assert_eq!(tables.await.unwrap().len(), 0);
     }
 
     #[tokio::test]
