@@ -17,6 +17,7 @@ mod support;
 mod authorizer;
 mod cache;
 mod channels;
+mod chat;
 mod client_events;
 mod cluster_agreement;
 mod cluster_backends;

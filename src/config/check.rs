@@ -36,8 +36,9 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         problems: Vec::new(),
     };
     let outbox = check.outbox(&raw.outbox);
+    let chat = check.chat(&raw.chat);
     let tables = Tables {
-        chat: false,
+        chat: chat.is_some(),
         outbox: outbox.is_some(),
     };
     let database = check.database(&raw.database, tables);
@@ -53,6 +54,7 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         admin: check.admin(&raw.admin),
         database,
         outbox,
+        chat,
     };
     check.development_secret(&config.apps, &config.server.host);
     ConfigError::unless_none(config, check.problems)
@@ -299,7 +301,7 @@ impl Check<'_> {
     }
 
     /// A size or a count of which none would make the thing impossible.
-    fn at_least_one(&mut self, path: &str, found: usize) -> usize {
+    pub(super) fn at_least_one(&mut self, path: &str, found: usize) -> usize {
         if found == 0 {
             self.refuse(path, Why::Zero);
         }

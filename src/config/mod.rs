@@ -3,6 +3,7 @@
 
 mod admin;
 mod apps;
+mod chat;
 mod check;
 mod database;
 mod document;
@@ -50,6 +51,8 @@ pub struct Config {
     pub database: Database,
     /// `[outbox]`; none = the table `broadcasts` is not looked at.
     pub outbox: Option<Outbox>,
+    /// `[chat]`, when it is on.
+    pub chat: Option<Chat>,
 }
 
 /// `[server]`
@@ -172,6 +175,13 @@ pub struct Admin {
     pub port: u16,
     /// What callers must know; empty lets everybody in, which only a loopback host may have.
     pub token: String,
+}
+
+/// `[chat]`, when it is on.
+#[derive(Clone, Debug)]
+pub struct Chat {
+    /// The longest message, in characters.
+    pub content_chars: usize,
 }
 
 /// Where to read a configuration from; the default is nowhere, which gives the embedded defaults.

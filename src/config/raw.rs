@@ -91,6 +91,7 @@ pub(super) struct Raw {
     pub(super) admin: RawAdmin,
     pub(super) database: RawDatabase,
     pub(super) outbox: RawOutbox,
+    pub(super) chat: RawChat,
 }
 
 impl Table for Raw {
@@ -104,6 +105,7 @@ impl Table for Raw {
         ("admin", Kind::Table(RawAdmin::KEYS)),
         ("database", Kind::Table(RawDatabase::KEYS)),
         ("outbox", Kind::Table(RawOutbox::KEYS)),
+        ("chat", Kind::Table(RawChat::KEYS)),
     ];
 }
 
@@ -256,6 +258,14 @@ table! {
         enabled: bool,
         poll_ms: u64,
         batch: u32,
+    }
+}
+
+table! {
+    /// `[chat]`
+    RawChat {
+        enabled: bool,
+        content_chars: usize,
     }
 }
 

@@ -9,6 +9,7 @@
 //! * [`users`]: sending a user away.
 //! * [`connections`]: how many connections an app has.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
+//! * [`chats`]: what a user's page reads of the chat.
 //! * [`health`]: alive, ready, and the landing page.
 //! * [`route`]: what the figures call each route.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
@@ -19,6 +20,7 @@ mod api;
 mod body;
 mod broadcasting;
 mod channels;
+mod chats;
 mod connections;
 mod cors;
 mod events;
@@ -125,6 +127,8 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .or(connections::routes(shared.clone().boxed()))
         .unify()
         .or(broadcasting::routes(shared.clone().boxed()))
+        .unify()
+        .or(chats::routes(shared.clone().boxed()))
         .unify()
         .or(health::routes(shared.clone().boxed()))
         .unify()

@@ -46,6 +46,8 @@ pub enum Source {
     Client,
     /// A back end, by a row of the table `broadcasts`.
     Outbox,
+    /// The chat.
+    Chat,
 }
 
 /// What kept a connection or a call of the API out.
@@ -167,13 +169,14 @@ impl Metrics {
 }
 
 impl Source {
-    const ALL: [Source; 3] = [Source::Api, Source::Client, Source::Outbox];
+    const ALL: [Source; 4] = [Source::Api, Source::Client, Source::Outbox, Source::Chat];
 
     fn label(self) -> &'static str {
         match self {
             Source::Api => "api",
             Source::Client => "client",
             Source::Outbox => "outbox",
+            Source::Chat => "chat",
         }
     }
 }

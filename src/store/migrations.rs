@@ -54,9 +54,12 @@ macro_rules! step {
     };
 }
 
-const STEPS: &[Step] = &[step!(2, "broadcasts", "0002_broadcasts.sql", |tables| {
-    tables.outbox
-})];
+const STEPS: &[Step] = &[
+    step!(1, "chat", "0001_chat.sql", |tables| tables.chat),
+    step!(2, "broadcasts", "0002_broadcasts.sql", |tables| {
+        tables.outbox
+    }),
+];
 
 /// SQLite: it has no lock to take. Of two that migrate a file at once, one is refused and finds the work done when it tries
 /// again.

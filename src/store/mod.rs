@@ -202,7 +202,10 @@ mod tests {
     use crate::config::Config;
 
     fn store(toml: &str) -> Arc<Store> {
-        let config = Config::from_toml(&format!("outbox.enabled = true\n{toml}")).unwrap();
+        let config = Config::from_toml(&format!(
+            "chat.enabled = false\noutbox.enabled = true\n{toml}"
+        ))
+        .unwrap();
         Store::start(&config.database)
     }
 
@@ -232,7 +235,8 @@ mod tests {
     async fn nothing_is_made_where_only_questions_are_asked() {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/x.db", directory.path().display());
-        let config = Config::from_toml(&format!("database.url = '{url}'")).unwrap();
+        let toml = format!("chat.enabled = false\ndatabase.url = '{url}'");
+        let config = Config::from_toml(&toml).unwrap();
         let store = Store::start(&config.database);
         let Pool::Sqlite(pool) = store.pool().await.unwrap() else {
             panic!("another kind of database")

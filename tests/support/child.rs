@@ -1,6 +1,7 @@
 //! Children: processes that a test starts, stops and kills, and that end when the test does, however it ends.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child as Process, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -17,8 +18,19 @@ type Birth = (Command, SyncSender<std::io::Result<Process>>);
 impl Child {
     /// Starts a program. The kernel kills it when this process ends, even when that is killed itself.
     pub fn start(program: &str, args: &[&str], variables: &[(&str, &str)]) -> Child {
+        Child::start_in(Path::new("."), program, args, variables)
+    }
+
+    /// The same in a directory, where it may leave files.
+    pub fn start_in(
+        directory: &Path,
+        program: &str,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Child {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", program]).args(args);
+        command.current_dir(directory);
         // Nothing of the machine's own settings (REDIS_URL, GEMA_...) gets into a test.
         let path = std::env::var("PATH").expect("a PATH");
         command.env_clear().env("PATH", format!("{path}:/usr/sbin"));

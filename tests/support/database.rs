@@ -13,6 +13,9 @@ use super::child::Child;
 use super::port::Port;
 use super::until;
 
+/// For stores that only look: what is on by default would make its tables.
+const NO_TABLES: &str = "chat.enabled = false\n";
+
 /// What a database is, and how it is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -72,7 +75,7 @@ impl Database {
 
     /// A pool of the test's own; gema's tables are not made by it.
     pub async fn pool(&self) -> Pool {
-        let setting = format!("{}max_connections = 4", self.setting());
+        let setting = format!("{NO_TABLES}{}max_connections = 4", self.setting());
         let config = Config::from_toml(&setting).expect("a database's setting");
         let store = Store::start(&config.database);
         store.pool().await.expect("it answers").clone()
@@ -133,7 +136,8 @@ impl Database {
     }
 
     async fn answers(&self) -> bool {
-        let config = Config::from_toml(&self.setting()).expect("a database's setting");
+        let setting = format!("{NO_TABLES}{}", self.setting());
+        let config = Config::from_toml(&setting).expect("a database's setting");
         Store::start(&config.database).pool().await.is_ok()
     }
 

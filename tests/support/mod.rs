@@ -24,6 +24,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use gema::config::Config;
+use gema::store::Address;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout, timeout_at};
@@ -88,6 +89,10 @@ impl Server {
     fn run(mut config: Config) -> Server {
         use_aws_lc_rs();
         config.server.port = 0;
+        // Nor is there one file for all, in whatever directory they run.
+        if config.database.address.to_string() == "sqlite:gema.db" {
+            config.database.address = Address::memory();
+        }
         let listener = gema::server::bind(&config).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let admin = listener.admin_addr().expect("an address");

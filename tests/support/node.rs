@@ -74,7 +74,8 @@ impl Node {
         let config = config.to_str().expect("a path");
         let args = ["serve", "--config", config, "--port", "0"];
         let variables = [("GEMA_LOG", "info"), ("GEMA_ADMIN__PORT", "0")];
-        let mut child = Child::start(env!("CARGO_BIN_EXE_gema"), &args, &variables);
+        let program = env!("CARGO_BIN_EXE_gema");
+        let mut child = Child::start_in(directory.path(), program, &args, &variables);
         let output = child.output();
         let reading = spawn_blocking(move || {
             let mut line = String::new();

@@ -16,6 +16,7 @@ use super::Gateway;
 use super::handshake::Accepted;
 use crate::apps::App;
 use crate::broker::Subscriber;
+use crate::chat::Taken;
 use crate::clock;
 use crate::gateway::admission::Admitted;
 use crate::gateway::leaving::Leaving;
@@ -94,14 +95,7 @@ impl Connection {
                 channel,
                 frame,
                 user_id,
-            } => {
-                self.gateway.metrics.published(Source::Client, 1);
-                let topic = self.topic(channel);
-                let broker = &self.gateway.broker;
-                broker
-                    .client_event(self.who.socket, &topic, &frame, user_id)
-                    .await;
-            }
+            } => self.publish(channel, frame, user_id).await,
         }
     }
 
@@ -133,6 +127,23 @@ impl Connection {
             self.authorized().await;
         }
         self.session.subscribed(topic.channel, member);
+    }
+
+    /// Sends an event to the others in the channel, unless it is meant for the chat.
+    async fn publish(&self, channel: ChannelName, frame: Frame, user_id: Option<Arc<str>>) {
+        let topic = self.topic(channel);
+        if let Some(chat) = &self.gateway.chat {
+            match chat.take(&topic, &frame).await {
+                Taken::No => {}
+                Taken::Yes => return,
+                Taken::Answer(answer) => return self.send(answer).await,
+            }
+        }
+        self.gateway.metrics.published(Source::Client, 1);
+        let broker = &self.gateway.broker;
+        broker
+            .client_event(self.who.socket, &topic, &frame, user_id)
+            .await;
     }
 
     /// Tells the users' side that this connection is somebody's.
