@@ -2,7 +2,7 @@
 //! there are channels.
 
 /// Every route, the busiest first; `{x}` stands for one segment. The last stands for all other paths.
-pub const ROUTES: [&str; 22] = [
+pub const ROUTES: [&str; 23] = [
     "/apps/{id}/events",
     "/apps/{id}/batch_events",
     "/app/{key}",
@@ -24,6 +24,7 @@ pub const ROUTES: [&str; 22] = [
     "/up",
     "/ready",
     "/",
+    "/ws",
     "other",
 ];
 
