@@ -2,7 +2,7 @@
 //! there are channels.
 
 /// Every route, the busiest first; `{x}` stands for one segment. The last stands for all other paths.
-pub const ROUTES: [&str; 23] = [
+pub const ROUTES: [&str; 27] = [
     "/apps/{id}/events",
     "/apps/{id}/batch_events",
     "/app/{key}",
@@ -21,6 +21,10 @@ pub const ROUTES: [&str; 23] = [
     "/api/broadcasting/user-auth",
     "/broadcasting/user-auth",
     "/pusher/user-auth",
+    "/api/chats",
+    "/api/chats/unread",
+    "/api/chats/history/{user}",
+    "/api/chats/{message}/read",
     "/up",
     "/ready",
     "/",
