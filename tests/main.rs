@@ -39,6 +39,7 @@ mod liveness;
 mod metrics;
 mod order;
 mod outbox;
+mod plain;
 mod presence;
 mod proxy;
 mod redis_transport;

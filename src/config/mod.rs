@@ -8,6 +8,7 @@ mod check;
 mod database;
 mod document;
 mod error;
+mod gateways;
 mod layers;
 mod outbox;
 mod raw;
@@ -19,6 +20,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gema_protocol::channel::ChannelName;
 use ipnet::IpNet;
 use toml::Value;
 
@@ -27,6 +29,7 @@ use crate::auth::{AuthSettings, Rule};
 use crate::bus::redis::Servers;
 use crate::store::{Address, Tables};
 pub use error::{ConfigError, Place, Problem, Why};
+pub use gateways::ChannelTemplate;
 use layers::{Layers, Places, Slot};
 use raw::Raw;
 
@@ -129,6 +132,12 @@ pub struct Auth {
 pub struct Gateways {
     /// Whether pusher-js may come over plain HTTP.
     pub http_fallback: bool,
+    /// Where clients speak JSON over WebSocket: a path that begins with `/`, or `None` when that door is closed.
+    pub plain_path: Option<String>,
+    /// What a client of another protocol hears without a token: public channels.
+    pub anonymous_channels: Vec<ChannelName>,
+    /// What a client of another protocol hears with a token.
+    pub user_channels: Vec<ChannelTemplate>,
 }
 
 /// `[redis]`

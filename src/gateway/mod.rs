@@ -6,12 +6,16 @@
 //! * [`guest`]: a client of a door that speaks something else. [`leaving`]: the one way out of all of them.
 //! * [`pusher`]: the Pusher protocol over WebSocket.
 //! * [`fallback`]: the Pusher protocol over plain HTTP.
+//! * [`plain`]: JSON messages over WebSocket, the chat's first of all.
+//! * [`websocket`]: bytes in and out, for all who speak over a WebSocket.
 
 pub mod admission;
 pub mod fallback;
 pub mod guest;
 mod leaving;
+pub mod plain;
 pub mod pusher;
+mod websocket;
 
 /// By which gateway a connection came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! * [`events`]: publishing, the busiest endpoints, hence first.
 //! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
 //! * [`fallback`]: `POST /pusher/app/{key}/…`, the same without a WebSocket.
+//! * [`plain`]: `GET /ws`, the way to JSON over a plain WebSocket.
 //! * [`channels`]: questions about channels and their users.
 //! * [`users`]: sending a user away.
 //! * [`connections`]: how many connections an app has.
@@ -26,6 +27,7 @@ mod cors;
 mod events;
 mod fallback;
 mod health;
+mod plain;
 mod route;
 mod upgrade;
 mod users;
@@ -54,6 +56,7 @@ use crate::bus::Bus;
 use crate::clock;
 use crate::config::Limits;
 use crate::gateway::fallback::Sessions;
+use crate::gateway::plain::Plain;
 use crate::gateway::pusher::Gateway;
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
@@ -77,6 +80,8 @@ pub struct Context {
     pub gateway: Arc<Gateway>,
     /// The door for clients without WebSocket; none when it is closed (`gateways.http_fallback`).
     pub fallback: Option<Sessions>,
+    /// The door for JSON over a plain WebSocket; none when it is closed (`gateways.plain_path`).
+    pub plain: Option<Arc<Plain>>,
     /// The built-in authorizer.
     pub authorizer: Arc<Authorizer>,
     /// The app whose secret the built-in authorizer signs with; none when it is disabled.
@@ -131,6 +136,8 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .or(chats::routes(shared.clone().boxed()))
         .unify()
         .or(health::routes(shared.clone().boxed()))
+        .unify()
+        .or(plain::routes(shared.clone().boxed()))
         .unify()
         .or(upgrade::elsewhere(shared.boxed()))
         .unify()

@@ -2,7 +2,7 @@
 //! there are channels.
 
 /// Every route, the busiest first; `{x}` stands for one segment. The last stands for all other paths.
-pub const ROUTES: [&str; 26] = [
+pub const ROUTES: [&str; 27] = [
     "/apps/{id}/events",
     "/apps/{id}/batch_events",
     "/app/{key}",
@@ -28,6 +28,7 @@ pub const ROUTES: [&str; 26] = [
     "/up",
     "/ready",
     "/",
+    "/ws",
     "other",
 ];
 

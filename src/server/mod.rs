@@ -39,6 +39,7 @@ use crate::cluster::Cluster;
 use crate::config::{self, Config};
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
+use crate::gateway::plain::Plain;
 use crate::gateway::pusher::Gateway;
 use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
@@ -316,10 +317,21 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
             (Outbox::start(means, settings, lag.clone()), lag)
         })
         .unzip();
+    let signing_app = signing_app(config, &apps);
+    let plain_path = config.gateways.plain_path.clone();
+    let plain = signing_app.clone().zip(plain_path).map(|(app, path)| {
+        Arc::new(Plain {
+            gateway: gateway.clone(),
+            app,
+            path,
+            user_channels: config.gateways.user_channels.clone(),
+        })
+    });
     let context = Context {
         fallback,
+        plain,
         rates: rates.collect(),
-        signing_app: signing_app(config, &apps),
+        signing_app,
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
         draining: false.into(),
