@@ -10,6 +10,7 @@
 //! * [`broker`]: what happens in channels, for all doors alike.
 //! * [`presence`]: who is in a channel. [`users`]: who has signed in.
 //! * [`cluster`]: being one of several nodes: hearing the others, holding a lease, cleaning up after the dead.
+//! * [`chat`]: messages between users: stored, then announced.
 //! * [`gateway`]: doors to the hub: the Pusher WebSocket, and the same over plain HTTP.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
 //! * [`admin`]: the second listener, for those who run the server.
@@ -29,6 +30,7 @@ pub mod apps;
 pub mod auth;
 pub mod broker;
 pub mod bus;
+pub mod chat;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

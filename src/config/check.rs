@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::error::{ConfigError, Problem, Why};
 use super::layers::Places;
 use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawRedis, RawServer};
-use super::{Auth, Config, Gateways, Limits, Redis, Server, rules};
+use super::{Auth, Config, Limits, Redis, Server, rules};
 use crate::auth::{AuthSettings, KeySource};
 use crate::bus::redis::Servers;
 
@@ -39,9 +39,7 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         limits: check.limits(&raw.limits),
         apps: check.apps(&raw.apps),
         auth: check.auth(&raw.auth, &raw.apps),
-        gateways: Gateways {
-            http_fallback: raw.gateways.http_fallback,
-        },
+        gateways: check.gateways(&raw.gateways, raw.limits.channel_name_chars),
         redis: check.redis(&raw.redis),
         admin: check.admin(&raw.admin),
     };

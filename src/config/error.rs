@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use gema_protocol::channel::ChannelNameError;
+
 use crate::apps::OriginPatternError;
 use crate::auth::PatternError;
 
@@ -157,6 +159,12 @@ pub enum Why {
     NotAHeader,
     #[error("is set by gema itself")]
     ReservedHeader,
+    #[error("cannot be a channel: {0}")]
+    NotAChannel(ChannelNameError),
+    #[error("is \"{given}\", which is no public channel")]
+    NotPublic { given: String },
+    #[error("is \"{given}\"; only {{user}} can be filled in, with the user's id")]
+    NotATemplate { given: String },
     #[error("is \"{given}\", which is not the id of an app")]
     NoSuchApp { given: String },
     #[error("cannot be read: {reason}")]

@@ -6,6 +6,7 @@ mod apps;
 mod check;
 mod document;
 mod error;
+mod gateways;
 mod layers;
 mod raw;
 mod rules;
@@ -15,6 +16,7 @@ mod webhooks;
 use std::fmt;
 use std::path::PathBuf;
 
+use gema_protocol::channel::ChannelName;
 use ipnet::IpNet;
 use toml::Value;
 
@@ -22,6 +24,7 @@ use crate::apps::App;
 use crate::auth::AuthSettings;
 use crate::bus::redis::Servers;
 pub use error::{ConfigError, Place, Problem, Why};
+pub use gateways::ChannelTemplate;
 use layers::{Layers, Places, Slot};
 use raw::Raw;
 
@@ -118,6 +121,12 @@ pub struct Auth {
 pub struct Gateways {
     /// Whether pusher-js may come over plain HTTP.
     pub http_fallback: bool,
+    /// Where clients speak JSON over WebSocket: a path that begins with `/`, or `None` when that door is closed.
+    pub plain_path: Option<String>,
+    /// What a client of another protocol hears without a token: public channels.
+    pub anonymous_channels: Vec<ChannelName>,
+    /// What a client of another protocol hears with a token.
+    pub user_channels: Vec<ChannelTemplate>,
 }
 
 /// `[redis]`

@@ -214,6 +214,9 @@ table! {
     /// `[gateways]`
     RawGateways {
         http_fallback: bool,
+        plain_path: String,
+        anonymous_channels: Vec<String>,
+        user_channels: Vec<String>,
     }
 }
 

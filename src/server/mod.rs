@@ -268,6 +268,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         apps: apps.clone(),
         authorizer: authorizer.clone(),
         metrics: metrics.clone(),
+        chat: None,
         activity_timeout_s: limits.activity_timeout_s as u32,
         message_bytes: limits.message_bytes,
     });

@@ -21,6 +21,7 @@ use super::admission::Admission;
 use crate::apps::Apps;
 use crate::auth::Authorizer;
 use crate::broker::Broker;
+use crate::chat::Chat;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::users::Users;
@@ -43,6 +44,8 @@ pub struct Gateway {
     pub policies: HashMap<u32, Arc<Policy>>,
     /// Where messages, client events and refusals are counted.
     pub metrics: Arc<Metrics>,
+    /// Messages between users; none when it is off (`chat.enabled`).
+    pub chat: Option<Arc<Chat>>,
     /// Told to clients, in seconds.
     pub activity_timeout_s: u32,
     /// The longest message of a client.
