@@ -137,6 +137,11 @@ impl Guest {
         self.identity.as_ref()
     }
 
+    /// How many events of its own a client may send in a second; 0 = any number.
+    pub fn client_events_per_s(&self) -> u32 {
+        self.policy.client_events_per_s
+    }
+
     /// The channels it is joined to, by name.
     pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
         self.subscriptions.keys()

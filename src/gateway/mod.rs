@@ -6,12 +6,14 @@
 //! * [`guest`]: a client of a door that speaks something else. [`leaving`]: the one way out of all of them.
 //! * [`pusher`]: the Pusher protocol over WebSocket.
 //! * [`fallback`]: the Pusher protocol over plain HTTP.
+//! * [`socketio`]: the protocol of Socket.IO, its two transports.
 
 pub mod admission;
 pub mod fallback;
 pub mod guest;
 mod leaving;
 pub mod pusher;
+pub mod socketio;
 
 /// By which gateway a connection came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

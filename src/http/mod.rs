@@ -9,6 +9,8 @@
 //! * [`users`]: sending a user away.
 //! * [`connections`]: how many connections an app has.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
+//! * [`socketio`]: requests of Socket.IO clients.
+//! * [`page`]: the small test page.
 //! * [`health`]: alive, ready, and the landing page.
 //! * [`route`]: what the figures call each route.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
@@ -24,7 +26,9 @@ mod cors;
 mod events;
 mod fallback;
 mod health;
+mod page;
 mod route;
+mod socketio;
 mod upgrade;
 mod users;
 
@@ -34,6 +38,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
 use hyper::{StatusCode, Uri};
 use serde::Serialize;
@@ -43,6 +48,7 @@ use warp::{Filter, Rejection, Reply};
 
 pub use self::broadcasting::bearer;
 pub use self::cors::Cors;
+pub use self::page::render as test_page;
 pub use self::route::{ROUTES, route};
 
 use crate::apps::{App, Apps};
@@ -53,6 +59,7 @@ use crate::clock;
 use crate::config::Limits;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
+use crate::gateway::socketio::Door as SocketIo;
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
 use crate::users::Users;
@@ -73,6 +80,10 @@ pub struct Context {
     pub gateway: Arc<Gateway>,
     /// The door for clients without WebSocket; none when it is closed (`gateways.http_fallback`).
     pub fallback: Option<Sessions>,
+    /// The door for clients of Socket.IO; none when it is closed (`gateways.socketio_path`).
+    pub socketio: Option<SocketIo>,
+    /// `/websocket-test.html`, as it is served.
+    pub test_page: Bytes,
     /// The built-in authorizer.
     pub authorizer: Arc<Authorizer>,
     /// The app whose secret the built-in authorizer signs with; none when it is disabled.
@@ -121,6 +132,10 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .or(broadcasting::routes(shared.clone().boxed()))
         .unify()
         .or(health::routes(shared.clone().boxed()))
+        .unify()
+        .or(page::routes(shared.clone().boxed()))
+        .unify()
+        .or(socketio::routes(shared.clone().boxed()))
         .unify()
         .or(upgrade::elsewhere(shared.boxed()))
         .unify()

@@ -39,6 +39,7 @@ use crate::config::{self, Config};
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::pusher::Gateway;
+use crate::gateway::socketio;
 use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
@@ -280,10 +281,14 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         .gateways
         .http_fallback
         .then(|| Sessions::new(gateway.clone(), limits.max_connections));
+    let signing_app = signing_app(config, &apps);
+    let socketio = socketio::Door::new(config, gateway.clone(), signing_app.clone());
     let context = Context {
+        socketio,
+        test_page: http::test_page(&config.gateways, signing_app.as_deref()),
         fallback,
         rates: rates.collect(),
-        signing_app: signing_app(config, &apps),
+        signing_app,
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
         draining: false.into(),
