@@ -103,6 +103,15 @@ impl Frame {
         self.spans.data.of(&self.bytes)
     }
 
+    /// A text frame with a message of another protocol: it names no event, no channel and no data.
+    #[must_use]
+    pub fn text(payload: &str) -> Self {
+        let mut out = Vec::with_capacity(MAX_HEADER + payload.len());
+        out.extend_from_slice(&[0; MAX_HEADER]);
+        out.extend_from_slice(payload.as_bytes());
+        Self::seal(out, Spans::default())
+    }
+
     /// A ping without payload, which every client's WebSocket library answers by itself.
     #[must_use]
     pub fn ping() -> Self {

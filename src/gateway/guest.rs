@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gema_protocol::allowance::Allowance;
 use gema_protocol::auth::{AuthError, verify_channel};
 use gema_protocol::channel::{Access, ChannelName, ChannelNameError};
+use gema_protocol::frame::Frame;
 use gema_protocol::presence::{Member, MemberError};
 use gema_protocol::server;
 use gema_protocol::session::Policy;
@@ -99,7 +100,7 @@ impl Guest {
         gateway: Arc<Gateway>,
         app: Arc<App>,
         client: IpAddr,
-        identity: Option<Identity>,
+        identity: Option<impl Into<Arc<Identity>>>,
         link: Arc<Link>,
         admitted: Admitted,
     ) -> Guest {
@@ -111,7 +112,7 @@ impl Guest {
         let guest = Guest {
             who: Subscriber { id, socket },
             allowance: Allowance::full(policy.client_events_per_s),
-            identity: identity.map(Arc::new),
+            identity: identity.map(Into::into),
             subscriptions: BTreeMap::new(),
             admitted: Some(admitted),
             gateway,
@@ -135,11 +136,6 @@ impl Guest {
     /// Whom its token speaks for.
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
-    }
-
-    /// How many events of its own a client may send in a second; 0 = any number.
-    pub fn client_events_per_s(&self) -> u32 {
-        self.policy.client_events_per_s
     }
 
     /// The channels it is joined to, by name.
@@ -193,12 +189,29 @@ impl Guest {
     /// # Errors
     /// Why not; nobody has heard it.
     pub async fn say(&mut self, name: &str, event: &str, data: &RawValue) -> Result<(), SayError> {
+        self.may_speak()?;
+        self.tell(name, event, data).await
+    }
+
+    /// Counts something the client says against `limits.client_events_per_s`.
+    ///
+    /// # Errors
+    /// It has said too much.
+    pub fn may_speak(&mut self) -> Result<(), SayError> {
+        let rate = self.policy.client_events_per_s;
+        match self.allowance.take(clock::now_ms(), rate) {
+            true => Ok(()),
+            false => Err(SayError::TooMany(rate)),
+        }
+    }
+
+    /// As [`Guest::say`], for what has been counted already.
+    ///
+    /// # Errors
+    /// Why not; nobody has heard it.
+    pub async fn tell(&self, name: &str, event: &str, data: &RawValue) -> Result<(), SayError> {
         if !self.policy.client_events {
             return Err(SayError::Off);
-        }
-        let rate = self.policy.client_events_per_s;
-        if !self.allowance.take(clock::now_ms(), rate) {
-            return Err(SayError::TooMany(rate));
         }
         let Some((channel, member)) = self.subscriptions.get_key_value(name) else {
             return Err(SayError::NotJoined(name.to_owned()));
@@ -219,6 +232,11 @@ impl Guest {
             .client_event(self.who.socket, &topic, &frame, user_id)
             .await;
         Ok(())
+    }
+
+    /// Sends a frame to this client alone.
+    pub async fn send(&self, frame: Frame) {
+        self.gateway.hub.send(self.who.id, frame).await;
     }
 
     /// Sends the farewell after everything that waits for this client, and ends its stream.

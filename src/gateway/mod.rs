@@ -7,13 +7,17 @@
 //! * [`pusher`]: the Pusher protocol over WebSocket.
 //! * [`fallback`]: the Pusher protocol over plain HTTP.
 //! * [`socketio`]: the protocol of Socket.IO, its two transports.
+//! * [`plain`]: JSON messages over WebSocket, the chat's first of all.
+//! * [`websocket`]: bytes in and out, for all who speak over a WebSocket.
 
 pub mod admission;
 pub mod fallback;
 pub mod guest;
 mod leaving;
+pub mod plain;
 pub mod pusher;
 pub mod socketio;
+mod websocket;
 
 /// By which gateway a connection came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

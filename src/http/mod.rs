@@ -5,6 +5,7 @@
 //! * [`events`]: publishing, the busiest endpoints, hence first.
 //! * [`upgrade`]: `GET /app/{key}`, the way to the WebSocket.
 //! * [`fallback`]: `POST /pusher/app/{key}/…`, the same without a WebSocket.
+//! * [`plain`]: `GET /ws`, the way to JSON over a plain WebSocket.
 //! * [`channels`]: questions about channels and their users.
 //! * [`users`]: sending a user away.
 //! * [`connections`]: how many connections an app has.
@@ -27,6 +28,7 @@ mod events;
 mod fallback;
 mod health;
 mod page;
+mod plain;
 mod route;
 mod socketio;
 mod upgrade;
@@ -58,6 +60,7 @@ use crate::bus::Bus;
 use crate::clock;
 use crate::config::Limits;
 use crate::gateway::fallback::Sessions;
+use crate::gateway::plain::Plain;
 use crate::gateway::pusher::Gateway;
 use crate::gateway::socketio::Door as SocketIo;
 use crate::limits::RateLimit;
@@ -84,6 +87,8 @@ pub struct Context {
     pub socketio: Option<SocketIo>,
     /// `/websocket-test.html`, as it is served.
     pub test_page: Bytes,
+    /// The door for JSON over a plain WebSocket; none when it is closed (`gateways.plain_path`).
+    pub plain: Option<Arc<Plain>>,
     /// The built-in authorizer.
     pub authorizer: Arc<Authorizer>,
     /// The app whose secret the built-in authorizer signs with; none when it is disabled.
@@ -132,6 +137,8 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .or(broadcasting::routes(shared.clone().boxed()))
         .unify()
         .or(health::routes(shared.clone().boxed()))
+        .unify()
+        .or(plain::routes(shared.clone().boxed()))
         .unify()
         .or(page::routes(shared.clone().boxed()))
         .unify()

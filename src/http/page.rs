@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
-use warp::Filter;
 
 use super::{Context, Shared};
 use crate::apps::App;

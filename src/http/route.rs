@@ -2,7 +2,7 @@
 //! there are channels.
 
 /// Every route, the busiest first; `{x}` stands for one segment. The last stands for all other paths.
-pub const ROUTES: [&str; 24] = [
+pub const ROUTES: [&str; 25] = [
     "/apps/{id}/events",
     "/apps/{id}/batch_events",
     "/app/{key}",
@@ -26,6 +26,7 @@ pub const ROUTES: [&str; 24] = [
     "/up",
     "/ready",
     "/",
+    "/ws",
     "other",
 ];
 

@@ -43,7 +43,8 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// A WebSocket on any other path is told so after the upgrade: clients do not see the status of a failed one.
+/// A Pusher client on a wrong path is told so after the upgrade: it does not see the status of a failed one. Other
+/// clients go by the status; they are not told by the protocol of one they do not speak.
 pub(super) fn elsewhere(shared: Shared) -> BoxedFilter<(Response,)> {
     // The method is looked at by hand: a filter would call every unknown path a wrong method.
     warp::method()
@@ -53,7 +54,11 @@ pub(super) fn elsewhere(shared: Shared) -> BoxedFilter<(Response,)> {
         .and(shared)
         .and_then(
             |method, call: Call, headers: HeaderMap, upgrade, context| async move {
-                match method == Method::GET && has_token(&headers, &UPGRADE, "websocket") {
+                let is_pusher = call.uri.path().split('/').any(|segment| segment == "app");
+                match is_pusher
+                    && method == Method::GET
+                    && has_token(&headers, &UPGRADE, "websocket")
+                {
                     true => Ok(switch("", &call, &headers, upgrade, context)),
                     false => Err(warp::reject::not_found()),
                 }
@@ -69,10 +74,9 @@ fn switch(
     upgrade: Option<OnUpgrade>,
     context: Arc<Context>,
 ) -> Response {
-    let (accept, upgrade) = match (accept_key(headers), upgrade) {
-        (Ok(accept), Some(upgrade)) => (accept, upgrade),
-        (Err(problem), _) => return not_a_websocket(problem),
-        (Ok(_), None) => return not_a_websocket("the connection cannot be upgraded"),
+    let (accept, upgrade) = match readable(headers, upgrade) {
+        Ok(both) => both,
+        Err(response) => return response,
     };
     if context.draining() {
         context.metrics.refused(Refused::Draining);
@@ -97,15 +101,32 @@ fn switch(
         }
     });
 
+    let mut response = switching(accept);
+    if let Some(protocol) = subprotocol(headers) {
+        let answer = response.headers_mut();
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    response
+}
+
+/// The answer to the client's key and the way to its bytes, or the response that says what is wrong with the handshake.
+pub(super) fn readable(
+    headers: &HeaderMap,
+    upgrade: Option<OnUpgrade>,
+) -> Result<(HeaderValue, OnUpgrade), Response> {
+    let accept = accept_key(headers).map_err(not_a_websocket)?;
+    let upgrade = upgrade.ok_or_else(|| not_a_websocket("the connection cannot be upgraded"))?;
+    Ok((accept, upgrade))
+}
+
+/// The response after which the connection is a WebSocket.
+pub(super) fn switching(accept: HeaderValue) -> Response {
     let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
     let answer = response.headers_mut();
     answer.clear();
     answer.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if let Some(protocol) = subprotocol(headers) {
-        answer.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
-    }
     response
 }
 
@@ -138,7 +159,7 @@ fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(known).ok()
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 

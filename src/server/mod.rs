@@ -38,6 +38,7 @@ use crate::cluster::Cluster;
 use crate::config::{self, Config};
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
+use crate::gateway::plain::Plain;
 use crate::gateway::pusher::Gateway;
 use crate::gateway::socketio;
 use crate::http::{self, Context};
@@ -283,10 +284,20 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         .then(|| Sessions::new(gateway.clone(), limits.max_connections));
     let signing_app = signing_app(config, &apps);
     let socketio = socketio::Door::new(config, gateway.clone(), signing_app.clone());
+    let plain_path = config.gateways.plain_path.clone();
+    let plain = signing_app.clone().zip(plain_path).map(|(app, path)| {
+        Arc::new(Plain {
+            gateway: gateway.clone(),
+            app,
+            path,
+            user_channels: config.gateways.user_channels.clone(),
+        })
+    });
     let context = Context {
         socketio,
         test_page: http::test_page(&config.gateways, signing_app.as_deref()),
         fallback,
+        plain,
         rates: rates.collect(),
         signing_app,
         limits: limits.clone(),

@@ -4,7 +4,7 @@
 //!
 //! * [`handshake`]: what the URL and headers ask for, and why it may be refused.
 //! * [`connection`]: one client's session, carried out on the hub.
-//! * [`socket`]: bytes in and out, over plain TCP and TLS.
+//! * [`socket`]: over plain TCP and TLS.
 
 pub mod connection;
 pub mod handshake;

@@ -1,10 +1,9 @@
-//! What clients of Socket.IO may ask for: `send_message`, `mark_as_read`, `subscribe`, `unsubscribe`, `typing_start` and
-//! `typing_stop`. Whoever gives an acknowledgement function is answered there; others hear of a refusal by the event
+//! What clients of Socket.IO may ask for: `send_message`, `mark_as_read`, `subscribe`, `unsubscribe`, `typing_start`,
+//! `typing_stop`, and `socket_id`, which back ends want for signatures and to leave a sender out. Whoever gives an acknowledgement function is answered there; others hear of a refusal by the event
 //! `error`.
 
 use std::sync::Arc;
 
-use gema_protocol::allowance::Allowance;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
@@ -29,8 +28,6 @@ pub(super) struct Client {
     guest: Guest,
     /// Who it is in the chat; none without a token.
     profile: Option<Result<Profile, ChatError>>,
-    allowance: Allowance,
-    per_s: u32,
     /// Refused for its rate since it last was not.
     refused: u32,
 }
@@ -99,11 +96,8 @@ struct Typing {
 
 impl Client {
     pub(super) fn new(gateway: Arc<Gateway>, guest: Guest) -> Client {
-        let per_s = guest.client_events_per_s();
         Client {
             profile: guest.identity().map(|identity| Profile::of(identity)),
-            allowance: Allowance::full(per_s),
-            per_s,
             refused: 0,
             guest,
             gateway,
@@ -122,16 +116,12 @@ impl Client {
     /// Does what is asked for.
     pub(super) async fn heed(&mut self, said: Said) -> Verdict {
         self.gateway.metrics.received();
-        let is_limited = !matches!(&*said.event, "subscribe" | "unsubscribe");
-        if is_limited && !self.allowance.take(clock::now_ms(), self.per_s) {
+        let is_limited = !matches!(&*said.event, "subscribe" | "unsubscribe" | "socket_id");
+        if is_limited && let Err(error) = self.guest.may_speak() {
             self.refused += 1;
-            if self.refused >= DEAF {
-                return Verdict::Abuse;
-            }
-            let message = SayError::TooMany(self.per_s).to_string();
-            return Verdict::Refused {
-                message,
-                code: "too_many",
+            return match self.refused {
+                DEAF.. => Verdict::Abuse,
+                _ => Refusal::from(error).into(),
             };
         }
         self.refused = 0;
@@ -141,6 +131,7 @@ impl Client {
             "mark_as_read" => self.mark_as_read(data).await,
             "subscribe" => self.subscribe(data).await,
             "unsubscribe" => self.unsubscribe(data).await,
+            "socket_id" => Ok(self.socket_id()),
             "typing_start" => self.typing("typing_start", data).await,
             "typing_stop" => self.typing("typing_stop", data).await,
             _ => Err(Refusal::Unknown(said.event)),
@@ -190,6 +181,11 @@ impl Client {
         Ok(json!({ "ok": true }))
     }
 
+    /// The hub's name for this connection; Socket.IO's own means nothing to back ends.
+    fn socket_id(&self) -> Value {
+        json!({ "ok": true, "socket_id": self.guest.socket().to_string() })
+    }
+
     /// Tells the others of a room; who may hear the room may say so, and is in it from then on.
     async fn typing(
         &mut self,
@@ -211,19 +207,16 @@ impl Client {
         });
         let data = json!({ "room_id": asked.room_id, "user_id": who });
         let data = to_raw_value(&data).unwrap_or_default();
-        self.guest
-            .say(&channel, &format!("client-{event}"), &data)
-            .await?;
+        let event = format!("client-{event}");
+        self.guest.tell(&channel, &event, &data).await?;
         Ok(json!({ "ok": true }))
     }
 
     fn chat(&self) -> Result<(&Chat, &Profile), Refusal> {
+        let profile = self.profile.as_ref().ok_or(Refusal::NoToken)?;
+        let profile = profile.as_ref().map_err(ChatError::clone)?;
         let chat = self.gateway.chat.as_deref().ok_or(Refusal::NoChat)?;
-        match &self.profile {
-            None => Err(Refusal::NoToken),
-            Some(Err(error)) => Err(error.clone().into()),
-            Some(Ok(profile)) => Ok((chat, profile)),
-        }
+        Ok((chat, profile))
     }
 }
 
@@ -232,6 +225,7 @@ impl From<Refusal> for Verdict {
         let code = match &refusal {
             Refusal::Chat(error) => error.code(),
             Refusal::Join(_) => "not_joined",
+            Refusal::Say(SayError::TooMany(_)) => "too_many",
             Refusal::Say(_) => "not_sent",
             Refusal::NoToken => "no_token",
             Refusal::NoChat => "no_chat",

@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn an_event_of_another_client_loses_its_prefix_and_names_are_unescaped() {
         let data = RawValue::from_string(r#"{"room_id":"1"}"#.to_owned()).unwrap();
-        let frame = server::client_event("presence-room.1", "client-typing_start", Some(&data), None);
+        let frame =
+            server::client_event("presence-room.1", "client-typing_start", Some(&data), None);
         let expected = ("typing_start".to_owned(), r#"{"room_id":"1"}"#.to_owned());
         assert_eq!(dressed(&frame), Some(expected));
         let frame = server::client_event("private-a", "client-a", None, None);

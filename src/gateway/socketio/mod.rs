@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -43,6 +43,9 @@ use crate::metrics::Refused;
 
 /// The code of the engine's own answer to a request of a session that it does not know: the client begins anew.
 const NO_SESSION: &str = r#"{"code":"1","message":"Session ID unknown"}"#;
+
+/// Tells proxies which session an answer begins: its other requests name it in the query, and belong on the same node.
+const SESSION: HeaderName = HeaderName::from_static("x-gema-session");
 
 /// The way in for clients of Socket.IO.
 pub struct Door {
@@ -67,7 +70,6 @@ pub enum NotBegun {
     #[error(transparent)]
     Full(#[from] AdmissionFull),
 }
-
 
 /// One request, as far as it matters here.
 #[derive(Debug)]
@@ -121,8 +123,11 @@ impl Door {
         let Some(sid) = parameter(call.query, "sid") else {
             // Anything else than a GET is refused by the engine.
             let wire = self.begin(&call)?;
-            let response = self.engine.poll(&call, body, Some(wire.clone())).await;
+            let mut response = self.engine.poll(&call, body, Some(wire.clone())).await;
             if let Some(sid) = opened(response.body()) {
+                if let Ok(sid) = HeaderValue::from_str(&sid) {
+                    response.headers_mut().insert(SESSION, sid);
+                }
                 self.sessions.register(&sid, &wire);
             }
             return Ok(response);

@@ -85,7 +85,9 @@ impl MessageHandler<LocalAdapter, Ears> for Ears {
 
 /// The event's name and its first argument, out of `["name", argument, …]`.
 fn read(text: &str) -> Option<(String, Option<Box<RawValue>>)> {
-    let mut parts = serde_json::from_str::<Vec<&RawValue>>(text).ok()?.into_iter();
+    let mut parts = serde_json::from_str::<Vec<&RawValue>>(text)
+        .ok()?
+        .into_iter();
     let event = serde_json::from_str(parts.next()?.get()).ok()?;
     Some((event, parts.next().map(RawValue::to_owned)))
 }

@@ -36,11 +36,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wired<S> {
 
 impl<S: AsyncWrite + Unpin> Wired<S> {
     /// What has begun is written as far as the kernel takes it; once the session is over, nobody waits for it to take more.
-    fn unless_over<T>(
-        &self,
-        poll: Poll<io::Result<T>>,
-        cx: &Context<'_>,
-    ) -> Poll<io::Result<T>> {
+    fn unless_over<T>(&self, poll: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
         if poll.is_pending() && self.wire.is_over_for_writer(cx.waker()) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
