@@ -21,6 +21,7 @@
 //! * [`auth`]: JWTs, channel rules, guards.
 //! * [`webhooks`]: telling an app's back end what happens in its channels.
 //! * [`metrics`]: figures, and their text for Prometheus.
+//! * [`store`]: the database, for what needs one.
 //! * [`limits`], [`clock`], `outbound`: rates, time, and requests of our own.
 //!
 //! [`run`] is the whole server; tests call it too.
@@ -43,6 +44,7 @@ pub mod metrics;
 mod outbound;
 pub mod presence;
 pub mod server;
+pub mod store;
 pub mod users;
 pub mod webhooks;
 

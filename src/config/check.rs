@@ -12,6 +12,7 @@ use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawRedis, RawServer};
 use super::{Auth, Config, Limits, Redis, Server, rules};
 use crate::auth::{AuthSettings, KeySource};
 use crate::bus::redis::Servers;
+use crate::store::Tables;
 
 /// The longest wait that can be configured, a day: long enough for anybody, and far from any overflow.
 const LONGEST_S: u64 = 86_400;
@@ -34,6 +35,13 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         places,
         problems: Vec::new(),
     };
+    let outbox = check.outbox(&raw.outbox);
+    let chat = check.chat(&raw.chat);
+    let tables = Tables {
+        chat: chat.is_some(),
+        outbox: outbox.is_some(),
+    };
+    let database = check.database(&raw.database, tables);
     let config = Config {
         server: check.server(&raw.server),
         limits: check.limits(&raw.limits),
@@ -42,6 +50,9 @@ pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> 
         gateways: check.gateways(&raw.gateways, raw.limits.channel_name_chars),
         redis: check.redis(&raw.redis),
         admin: check.admin(&raw.admin),
+        database,
+        outbox,
+        chat,
     };
     check.development_secret(&config.apps, &config.server.host);
     ConfigError::unless_none(config, check.problems)
@@ -288,7 +299,7 @@ impl Check<'_> {
     }
 
     /// A size or a count of which none would make the thing impossible.
-    fn at_least_one(&mut self, path: &str, found: usize) -> usize {
+    pub(super) fn at_least_one(&mut self, path: &str, found: usize) -> usize {
         if found == 0 {
             self.refuse(path, Why::Zero);
         }

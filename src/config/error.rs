@@ -153,6 +153,8 @@ pub enum Why {
     NotAWebhookEvent { given: String, nearest: String },
     #[error("cannot be used: {reason}")]
     NotRedis { reason: String },
+    #[error("cannot be used: {reason}")]
+    NotADatabase { reason: String },
     #[error("is \"{given}\"; it may not contain braces")]
     HasBraces { given: String },
     #[error("cannot be sent as an HTTP header")]

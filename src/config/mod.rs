@@ -3,11 +3,14 @@
 
 mod admin;
 mod apps;
+mod chat;
 mod check;
+mod database;
 mod document;
 mod error;
 mod gateways;
 mod layers;
+mod outbox;
 mod raw;
 mod rules;
 mod variables;
@@ -15,6 +18,7 @@ mod webhooks;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gema_protocol::channel::ChannelName;
 use ipnet::IpNet;
@@ -24,6 +28,7 @@ pub use self::apps::DEVELOPMENT_SECRET;
 use crate::apps::App;
 use crate::auth::AuthSettings;
 use crate::bus::redis::Servers;
+use crate::store::{Address, Tables};
 pub use error::{ConfigError, Place, Problem, Why};
 pub use gateways::ChannelTemplate;
 use layers::{Layers, Places, Slot};
@@ -46,6 +51,12 @@ pub struct Config {
     pub redis: Option<Redis>,
     /// The second listener; `None` when it is off.
     pub admin: Option<Admin>,
+    /// The database, for the parts that need one.
+    pub database: Database,
+    /// `[outbox]`; none = the table `broadcasts` is not looked at.
+    pub outbox: Option<Outbox>,
+    /// `[chat]`, when it is on.
+    pub chat: Option<Chat>,
 }
 
 /// `[server]`
@@ -143,6 +154,30 @@ pub struct Redis {
     pub node_lease_s: u64,
 }
 
+/// `[database]`
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Where it is.
+    pub address: Address,
+    /// The most connections that are kept; one for SQLite in memory, whatever it says here.
+    pub max_connections: u32,
+    /// How long a query waits for a free connection, or for a database that is away.
+    pub acquire_timeout: Duration,
+    /// After what time an unused connection is closed; `None` = never.
+    pub idle_timeout: Option<Duration>,
+    /// The tables that the parts in use need.
+    pub tables: Tables,
+}
+
+/// `[outbox]`, when it is on.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    /// How long to wait before looking again where nothing was found.
+    pub poll: Duration,
+    /// Rows that are taken at a time; at least one.
+    pub batch: u32,
+}
+
 /// `[admin]`, when it is on.
 #[derive(Clone)]
 pub struct Admin {
@@ -152,6 +187,13 @@ pub struct Admin {
     pub port: u16,
     /// What callers must know; empty lets everybody in, which only a loopback host may have.
     pub token: String,
+}
+
+/// `[chat]`, when it is on.
+#[derive(Clone, Debug)]
+pub struct Chat {
+    /// The longest message, in characters.
+    pub content_chars: usize,
 }
 
 /// Where to read a configuration from; the default is nowhere, which gives the embedded defaults.
@@ -201,6 +243,13 @@ impl Config {
         let (raw, places) = read(sources)?;
         check::config(&raw, &places)?;
         Ok(raw.into_masked_toml())
+    }
+}
+
+impl Config {
+    /// Whether anything needs the database; otherwise it is not touched.
+    pub fn needs_database(&self) -> bool {
+        self.database.tables.any()
     }
 }
 

@@ -89,6 +89,9 @@ pub(super) struct Raw {
     pub(super) gateways: RawGateways,
     pub(super) redis: RawRedis,
     pub(super) admin: RawAdmin,
+    pub(super) database: RawDatabase,
+    pub(super) outbox: RawOutbox,
+    pub(super) chat: RawChat,
 }
 
 impl Table for Raw {
@@ -100,6 +103,9 @@ impl Table for Raw {
         ("gateways", Kind::Table(RawGateways::KEYS)),
         ("redis", Kind::Table(RawRedis::KEYS)),
         ("admin", Kind::Table(RawAdmin::KEYS)),
+        ("database", Kind::Table(RawDatabase::KEYS)),
+        ("outbox", Kind::Table(RawOutbox::KEYS)),
+        ("chat", Kind::Table(RawChat::KEYS)),
     ];
 }
 
@@ -239,6 +245,33 @@ table! {
     }
 }
 
+table! {
+    /// `[database]`
+    RawDatabase {
+        url: String,
+        max_connections: u32,
+        acquire_timeout_ms: u64,
+        idle_timeout_s: u64,
+    }
+}
+
+table! {
+    /// `[outbox]`
+    RawOutbox {
+        enabled: bool,
+        poll_ms: u64,
+        batch: u32,
+    }
+}
+
+table! {
+    /// `[chat]`
+    RawChat {
+        enabled: bool,
+        content_chars: usize,
+    }
+}
+
 impl Raw {
     /// The effective configuration as TOML. A secret that is set shows as `***`, so this may be printed and shared.
     pub(super) fn into_masked_toml(mut self) -> String {
@@ -254,6 +287,7 @@ impl Raw {
         }
         let servers = self.redis.url.split(',').map(without_secrets);
         self.redis.url = servers.collect::<Vec<_>>().join(",");
+        self.database.url = without_secrets(&self.database.url);
         for webhook in self.apps.iter_mut().flat_map(|app| &mut app.webhooks) {
             webhook.url = webhook.url.as_deref().map(without_secrets);
             for value in webhook.headers.values_mut() {

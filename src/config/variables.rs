@@ -9,7 +9,7 @@ use super::layers::{Layers, Slot};
 use super::raw::Kind;
 
 /// The names that other servers and frameworks use, the strongest first.
-const ALIASES: [(Slot, &[&str]); 5] = [
+const ALIASES: [(Slot, &[&str]); 6] = [
     (
         Slot::App(0, "id"),
         &["PUSHER_APP_ID", "REVERB_APP_ID", "SOKETI_DEFAULT_APP_ID"],
@@ -28,6 +28,7 @@ const ALIASES: [(Slot, &[&str]); 5] = [
     ),
     (Slot::Section("auth", "jwt_secret"), &["JWT_SECRET"]),
     (Slot::Section("redis", "url"), &["REDIS_URL"]),
+    (Slot::Section("database", "url"), &["DATABASE_URL"]),
 ];
 
 /// Lays the variables over what the documents say.

@@ -18,6 +18,7 @@ use warp::{Filter, Rejection};
 use super::{Context, Shared, body, json};
 use crate::apps::App;
 use crate::auth::{AppKeys, Identity, TokenError};
+use crate::chat;
 
 /// The longest body: two names and what a page adds of its own.
 const BODY: usize = 16 * 1024;
@@ -107,6 +108,9 @@ fn authorize_channel(
         .authorizer
         .authorize_channel(&keys(app), identity, socket, &channel)
         .map_err(|refusal| Denied::Forbidden(refusal.to_string()))?;
+    if name.starts_with(chat::CHANNEL) {
+        note(context, identity);
+    }
     Ok(json(StatusCode::OK, &grant))
 }
 
@@ -120,7 +124,15 @@ fn authorize_user(
     let grant = context
         .authorizer
         .authorize_user(&keys(app), identity, socket);
+    note(context, identity);
     Ok(json(StatusCode::OK, &grant))
+}
+
+/// Whoever comes with a token may chat, and is then known by what it says.
+fn note(context: &Context, identity: &Identity) {
+    if let Some(chat) = &context.gateway.chat {
+        chat.note(identity);
+    }
 }
 
 impl Ask {

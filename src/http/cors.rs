@@ -41,7 +41,7 @@ impl Cors {
         let answer = response.headers_mut();
         answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         answer.insert(VARY, HeaderValue::from_static("origin"));
-        let methods = HeaderValue::from_static("GET, POST, OPTIONS");
+        let methods = HeaderValue::from_static("GET, POST, PATCH, OPTIONS");
         answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         if let Some(asked) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
             answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());

@@ -12,6 +12,7 @@
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
 //! * [`socketio`]: requests of Socket.IO clients.
 //! * [`page`]: the small test page.
+//! * [`chats`]: what a user's page reads of the chat.
 //! * [`health`]: alive, ready, and the landing page.
 //! * [`route`]: what the figures call each route.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
@@ -22,6 +23,7 @@ mod api;
 mod body;
 mod broadcasting;
 mod channels;
+mod chats;
 mod connections;
 mod cors;
 mod events;
@@ -65,6 +67,7 @@ use crate::gateway::pusher::Gateway;
 use crate::gateway::socketio::Door as SocketIo;
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::users::Users;
 use crate::webhooks::Webhooks;
 
@@ -105,6 +108,8 @@ pub struct Context {
     pub path_prefix: String,
     /// The other nodes, if there are any.
     pub bus: Option<Arc<Bus>>,
+    /// The database, when something needs one.
+    pub store: Option<Arc<Store>>,
     /// Set on SIGTERM: not fit for new traffic.
     pub draining: AtomicBool,
     /// When `/ready` was last asked, in milliseconds of [`clock::now_ms`]; 0 = never.
@@ -135,6 +140,8 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .or(connections::routes(shared.clone().boxed()))
         .unify()
         .or(broadcasting::routes(shared.clone().boxed()))
+        .unify()
+        .or(chats::routes(shared.clone().boxed()))
         .unify()
         .or(health::routes(shared.clone().boxed()))
         .unify()

@@ -2,7 +2,7 @@
 //! there are channels.
 
 /// Every route, the busiest first; `{x}` stands for one segment. The last stands for all other paths.
-pub const ROUTES: [&str; 25] = [
+pub const ROUTES: [&str; 29] = [
     "/apps/{id}/events",
     "/apps/{id}/batch_events",
     "/app/{key}",
@@ -23,6 +23,10 @@ pub const ROUTES: [&str; 25] = [
     "/pusher/user-auth",
     "/socket.io",
     "/websocket-test.html",
+    "/api/chats",
+    "/api/chats/unread",
+    "/api/chats/history/{user}",
+    "/api/chats/{message}/read",
     "/up",
     "/ready",
     "/",

@@ -44,6 +44,8 @@ pub enum Source {
     Api,
     /// A client, with a client event.
     Client,
+    /// The chat.
+    Chat,
 }
 
 /// What kept a connection or a call of the API out.
@@ -163,12 +165,13 @@ impl Metrics {
 }
 
 impl Source {
-    const ALL: [Source; 2] = [Source::Api, Source::Client];
+    const ALL: [Source; 3] = [Source::Api, Source::Client, Source::Chat];
 
     fn label(self) -> &'static str {
         match self {
             Source::Api => "api",
             Source::Client => "client",
+            Source::Chat => "chat",
         }
     }
 }

@@ -34,6 +34,7 @@ use crate::apps::{App, Apps};
 use crate::auth::{AuthSetupError, Authorizer};
 use crate::broker::Broker;
 use crate::bus::{self, Bus};
+use crate::chat::Chat;
 use crate::cluster::Cluster;
 use crate::config::{self, Config};
 use crate::gateway::admission::Admission;
@@ -45,6 +46,7 @@ use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::users::Users;
 use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
 
@@ -261,6 +263,16 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
     let rates = apps
         .iter()
         .map(|app| (app.index, RateLimit::per_second(limits.api_requests_per_s)));
+    let store = config
+        .needs_database()
+        .then(|| Store::start(&config.database));
+    let chat = config.chat.as_ref().zip(store.as_ref());
+    let chat = chat.map(|(settings, store)| {
+        // The one whose channels its users' tokens open.
+        let app = apps.by_id(&config.auth.app).map_or(0, |app| app.index);
+        let (broker, metrics) = (broker.clone(), metrics.clone());
+        Chat::start(settings.content_chars, store.clone(), broker, metrics, app)
+    });
     let gateway = Arc::new(Gateway {
         hub: hub.clone(),
         broker: broker.clone(),
@@ -270,7 +282,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         apps: apps.clone(),
         authorizer: authorizer.clone(),
         metrics: metrics.clone(),
-        chat: None,
+        chat,
         activity_timeout_s: limits.activity_timeout_s as u32,
         message_bytes: limits.message_bytes,
     });
@@ -306,6 +318,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         ready_asked_ms: 0.into(),
         bus,
         webhooks,
+        store,
         metrics,
         apps,
         broker,

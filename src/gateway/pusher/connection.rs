@@ -94,14 +94,7 @@ impl Connection {
                 channel,
                 frame,
                 user_id,
-            } => {
-                self.gateway.metrics.published(Source::Client, 1);
-                let topic = self.topic(channel);
-                let broker = &self.gateway.broker;
-                broker
-                    .client_event(self.who.socket, &topic, &frame, user_id)
-                    .await;
-            }
+            } => self.publish(channel, frame, user_id).await,
         }
     }
 
@@ -133,6 +126,23 @@ impl Connection {
             self.authorized().await;
         }
         self.session.subscribed(topic.channel, member);
+    }
+
+    /// Sends an event to the others in the channel, unless it is meant for the chat.
+    async fn publish(&self, channel: ChannelName, frame: Frame, user_id: Option<Arc<str>>) {
+        let topic = self.topic(channel);
+        if let Some(chat) = &self.gateway.chat {
+            match chat.takes(&topic, &frame).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(refusal) => return self.send(refusal).await,
+            }
+        }
+        self.gateway.metrics.published(Source::Client, 1);
+        let broker = &self.gateway.broker;
+        broker
+            .client_event(self.who.socket, &topic, &frame, user_id)
+            .await;
     }
 
     /// Tells the users' side that this connection is somebody's.

@@ -146,5 +146,8 @@ async fn signed_in(gateway: &Gateway, token: &str) -> Result<User, (Refused, Far
             };
             (why, Farewell::with(code, &error.to_string()))
         })?;
+    if let Some(chat) = &gateway.chat {
+        chat.note(&identity);
+    }
     Ok(gateway.authorizer.user(&identity))
 }
