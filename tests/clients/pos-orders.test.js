@@ -5,7 +5,9 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 
 import io from "socket.io-client";
+import WebSocket from "ws";
 
+import { certificate } from "../browser/site.js";
 import { Node, startHaproxy, startNginx, startRedis } from "./nodes.js";
 import { ask, connect, connected, next } from "./socketio.js";
 import { backend, config, get, jwt, startGema, until, within } from "./support.js";
@@ -197,9 +199,76 @@ test("below a path prefix, and at another path", async (t) => {
   assert.equal((await fetch(`${prefixed.url}/rt/socket.io/?EIO=4&transport=polling`)).status, 404);
 });
 
+test("over TLS", async (t) => {
+  const hook = (end) => t.after(end);
+  const tls = certificate(hook);
+  const secure = await startGema(hook, config({ tls }));
+  for (const transports of TRANSPORTS) {
+    const socket = await connected(connect(t, secure, { transports, ca: tls.certPem }));
+    const order = next(socket, "new-order");
+    await backend(secure, { ca: tls.certPem }).trigger("orders", "new-order", ORDER);
+    assert.deepEqual(await order, [ORDER]);
+  }
+});
+
 test("a door that is closed is not there", async (t) => {
   const closed = await startGema((end) => t.after(end), config(), { GEMA_GATEWAYS__SOCKETIO_PATH: "" });
   assert.equal((await fetch(`${closed.url}/socket.io/?EIO=4&transport=polling`)).status, 404);
+});
+
+test("who does not read is closed when its outbox is full, by either transport, and the others are not", async (t) => {
+  const hook = (end) => t.after(end);
+  const narrow = await startGema(hook, config(), { GEMA_LIMITS__OUTBOX_BYTES: "300000" });
+  const post = backend(narrow);
+  const reader = await connected(connect(t, narrow));
+  let heard = 0;
+  reader.on("flood", () => (heard += 1));
+
+  // By hand, for the real client reads whatever comes.
+  const socket = new WebSocket(`${narrow.url.replace("http", "ws")}/socket.io/?EIO=4&transport=websocket`);
+  socket.on("error", () => {});
+  t.after(() => socket.terminate());
+  const open = within(new Promise((good) => socket.on("message", (data) => `${data}`.startsWith("40") && good())), "40");
+  socket.on("open", () => socket.send("40"));
+  await open;
+  socket.pause();
+  const polling = `${narrow.url}/socket.io/?EIO=4&transport=polling`;
+  const { sid } = JSON.parse((await (await fetch(polling)).text()).slice(1));
+  assert.equal(await (await fetch(`${polling}&sid=${sid}`, { method: "POST", body: "40" })).text(), "ok");
+  await until(async () => (await get(post, "/connections")).connections === 3, "three are connected");
+
+  const data = "x".repeat(10_000);
+  const batch = Array.from({ length: 10 }, () => ({ channel: "orders", name: "flood", data }));
+  let posted = 0;
+  const flooded = async () => {
+    await post.triggerBatch(batch);
+    posted += 10;
+    await until(() => heard === posted, "the reader has heard all");
+    return (await get(post, "/connections")).connections === 1;
+  };
+  await until(flooded, "both are gone", 30_000);
+  assert.ok(reader.connected);
+  // What it has been sent it may fetch; then it is told that it has no session any more.
+  await until(async () => (await fetch(`${polling}&sid=${sid}`)).status === 400, "the session is over");
+});
+
+test("what is too large for a message ends the connection, and costs nobody else anything", async (t) => {
+  for (const transports of [["websocket"], ["polling"]]) {
+    const socket = await connected(connect(t, gema, { transports, reconnection: false }));
+    const gone = next(socket, "disconnect");
+    socket.emit("subscribe", { channel: "x".repeat(70_000) });
+    await gone;
+  }
+});
+
+test("a session that never says who it is does not stay", async (t) => {
+  const quiet = await startGema((end) => t.after(end));
+  const connections = async () => (await get(backend(quiet), "/connections")).connections;
+  const polling = `${quiet.url}/socket.io/?EIO=4&transport=polling`;
+  const { sid } = JSON.parse((await (await fetch(polling)).text()).slice(1));
+  assert.equal(await connections(), 1);
+  await until(async () => (await fetch(`${polling}&sid=${sid}`)).status === 400, "its end", 15_000);
+  await until(async () => (await connections()) === 0, "it is forgotten");
 });
 
 test("a client that leaves leaves its channels", async (t) => {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use super::session::Said;
-use crate::chat::{Chat, ChatError, Profile};
+use crate::chat::{Chat, ChatError, MarkAsRead, Profile, SendMessage};
 use crate::clock;
 use crate::gateway::guest::{Guest, JoinError, SayError, Signed};
 use crate::gateway::pusher::Gateway;
@@ -63,18 +63,6 @@ enum Refusal {
     },
     #[error("Unknown event: {0}")]
     Unknown(String),
-}
-
-#[derive(Deserialize)]
-struct SendMessage {
-    receiver_id: i64,
-    content: String,
-    client_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct MarkAsRead {
-    message_id: i64,
 }
 
 #[derive(Deserialize)]
