@@ -11,7 +11,7 @@
 //! * [`presence`]: who is in a channel. [`users`]: who has signed in.
 //! * [`cluster`]: being one of several nodes: hearing the others, holding a lease, cleaning up after the dead.
 //! * [`chat`]: messages between users: stored, then announced.
-//! * [`gateway`]: doors to the hub: the Pusher WebSocket, and the same over plain HTTP.
+//! * [`gateway`]: doors to the hub: the Pusher WebSocket, the same over plain HTTP, JSON over WebSocket.
 //! * [`http`]: the trigger API, the authorizer's endpoints, health.
 //! * [`admin`]: the second listener, for those who run the server.
 //! * [`server`]: listening, the accept loop, the orderly end.

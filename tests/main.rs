@@ -35,6 +35,7 @@ mod hostile_input;
 mod liveness;
 mod metrics;
 mod order;
+mod plain;
 mod presence;
 mod proxy;
 mod redis_transport;

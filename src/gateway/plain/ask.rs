@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::refusal::Refusal;
+use crate::chat::{MarkAsRead, SendMessage};
 
 /// What a client wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,18 +55,6 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Message {
-    receiver_id: Id,
-    content: String,
-    client_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Read {
-    message_id: Id,
-}
-
-#[derive(Deserialize)]
 struct Room {
     room_id: Id,
 }
@@ -108,17 +97,15 @@ impl Ask {
         Ok(match kind.as_str() {
             "ping" => Ask::Ping,
             "send_message" => {
-                let message: Message = object(data, &kind)?;
+                let message: SendMessage = object(data, &kind)?;
                 Ask::Message {
-                    receiver_id: message.receiver_id.number("receiver_id")?,
+                    receiver_id: message.receiver_id,
                     content: message.content,
                     client_id: message.client_id,
                 }
             }
             "mark_as_read" => Ask::Read {
-                message_id: object::<Read>(data, &kind)?
-                    .message_id
-                    .number("message_id")?,
+                message_id: object::<MarkAsRead>(data, &kind)?.message_id,
             },
             "typing_start" | "typing_stop" => Ask::Typing {
                 room: object::<Room>(data, &kind)?.room_id.text(),

@@ -53,7 +53,9 @@ impl Client {
             guest,
             identity,
         };
-        client.remember();
+        if let Some(chat) = &client.plain.gateway.chat {
+            chat.note(&client.identity);
+        }
         for template in &client.plain.user_channels {
             let channel = template.fill(&client.identity.user_id);
             if let Err(error) = client.guest.join(&channel, None).await {
@@ -62,18 +64,6 @@ impl Client {
             }
         }
         client
-    }
-
-    /// Has the chat keep what the token says of the user. Nothing waits for that, nor depends on it.
-    fn remember(&self) {
-        let chat = self.plain.gateway.chat.clone();
-        if let (Some(chat), Ok(profile)) = (chat, Profile::of(&self.identity)) {
-            tokio::spawn(async move {
-                if let Err(error) = chat.remember(&profile).await {
-                    debug!(%error, "a user is not remembered");
-                }
-            });
-        }
     }
 
     async fn carry_out(&mut self, ask: Ask) -> Result<(), Refusal> {

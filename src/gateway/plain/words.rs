@@ -184,3 +184,65 @@ fn close(frame: &Frame) -> Frame {
     let reason = payload.get(2..).unwrap_or_default();
     Frame::close(code, &String::from_utf8_lossy(reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use gema_protocol::server;
+
+    use super::*;
+    use crate::hub::Farewell;
+
+    #[test]
+    fn the_codes_of_pusher_become_those_of_websockets_and_the_others_stay() {
+        for (given, expected) in [
+            (Code::Reconnect, 1001),
+            (Code::OverCapacity, 1013),
+            (Code::Unauthorized, 1008),
+            (Code::PongTimeout, 1011),
+            (Code::UnsupportedData, 1003),
+        ] {
+            let farewell = Farewell::of(given);
+            let frame = close(&farewell.close);
+            assert_eq!(frame, Frame::close(expected, given.message()), "{given:?}");
+        }
+        assert_eq!(
+            close(&Frame::close(4999, "mine")),
+            Frame::close(4999, "mine")
+        );
+    }
+
+    #[test]
+    fn a_uuid_is_of_version_four_and_new_each_time() {
+        let (one, two) = (uuid(), uuid());
+        assert_ne!(one, two);
+        assert_eq!((one.len(), &one[14..15]), (36, "4"));
+    }
+
+    #[test]
+    fn only_what_the_chat_announces_is_flat() {
+        let whole = r#"{"id":1,"sender_id":5,"content":"a","sender":{"table_number":"01"}}"#;
+        let expected = r#"{"sender_id":5,"sender_table_number":"01","text":"a"}"#;
+        assert_eq!(flat(whole).as_deref(), Some(expected));
+        for other in [
+            "{}",
+            "7",
+            r#"{"sender_id":5}"#,
+            r#"{"sender_id":"x","content":"a"}"#,
+        ] {
+            assert_eq!(flat(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn data_is_taken_out_of_its_text_when_it_is_json() {
+        let data = |text: &str| {
+            let frame = server::event("a", "e", text);
+            let inner: String = serde_json::from_str(frame.data().unwrap()).unwrap();
+            json(&inner).map(str::to_owned)
+        };
+        assert_eq!(data(" {\"n\": 1} ").as_deref(), Some("{\"n\": 1}"));
+        for text in ["", "words", "{\"n\":", "1 2"] {
+            assert_eq!(data(text), None, "{text}");
+        }
+    }
+}
