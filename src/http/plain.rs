@@ -13,7 +13,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::broadcasting::bearer;
-use super::upgrade::{header, readable, switching};
+use super::upgrade::{header, not_a_websocket, readable, switching};
 use super::{Call, Context, Shared, json};
 use crate::gateway::plain::handshake::{Handshake, Refusal};
 use crate::gateway::plain::{self, Plain};
@@ -65,7 +65,7 @@ async fn answer(
     };
     let identity = handshake.identify(&door).await.map_err(|r| refused(&r))?;
     // Only now, so that a look without a WebSocket tells whether the token is good.
-    let (accept, upgrade) = readable(headers, upgrade)?;
+    let (accept, upgrade) = readable(headers, upgrade).map_err(not_a_websocket)?;
     let accepted = handshake.admit(&door, identity).map_err(|r| refused(&r))?;
     let client = call.client;
     tokio::spawn(async move {

@@ -80,7 +80,7 @@ fn switch(
 ) -> Result<Response, NotBegun> {
     let (accept, upgrade) = match upgrade::readable(headers, upgrade) {
         Ok(both) => both,
-        Err(response) => return Ok(response),
+        Err(problem) => return Ok(upgrade::not_a_websocket(problem)),
     };
     Ok(match door.upgrade(call, upgrade)? {
         Some(()) => upgrade::switching(accept),

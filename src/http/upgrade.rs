@@ -76,7 +76,7 @@ fn switch(
 ) -> Response {
     let (accept, upgrade) = match readable(headers, upgrade) {
         Ok(both) => both,
-        Err(response) => return response,
+        Err(problem) => return not_a_websocket(problem),
     };
     if context.draining() {
         context.metrics.refused(Refused::Draining);
@@ -109,13 +109,13 @@ fn switch(
     response
 }
 
-/// The answer to the client's key and the way to its bytes, or the response that says what is wrong with the handshake.
+/// The answer to the client's key and the way to its bytes, or what is wrong with the handshake.
 pub(super) fn readable(
     headers: &HeaderMap,
     upgrade: Option<OnUpgrade>,
-) -> Result<(HeaderValue, OnUpgrade), Response> {
-    let accept = accept_key(headers).map_err(not_a_websocket)?;
-    let upgrade = upgrade.ok_or_else(|| not_a_websocket("the connection cannot be upgraded"))?;
+) -> Result<(HeaderValue, OnUpgrade), &'static str> {
+    let accept = accept_key(headers)?;
+    let upgrade = upgrade.ok_or("the connection cannot be upgraded")?;
     Ok((accept, upgrade))
 }
 
@@ -172,7 +172,8 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|value| value.trim().eq_ignore_ascii_case(token))
 }
 
-fn not_a_websocket(problem: &str) -> Response {
+/// The answer to a request that is no handshake.
+pub(super) fn not_a_websocket(problem: &str) -> Response {
     let message = format!("This is a WebSocket endpoint, and {problem}.");
     let mut response = text(StatusCode::UPGRADE_REQUIRED, message);
     let headers = response.headers_mut();
