@@ -6,11 +6,12 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 
 import { Node, directory, startRedis } from "./nodes.js";
-import { ask, chatting, connect, connected, next } from "./socketio.js";
+import { ask, chatReady, chatting, connect, connected, next } from "./socketio.js";
 import { jwt, startGema, until, within } from "./support.js";
 
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
 const gema = await startGema(after, chatting());
+await chatReady(gema);
 
 const tokens = { 1: jwt({ sub: "1", name: "Ani" }), 2: jwt({ sub: 2, name: "user2", avatar: "url_avatar" }) };
 const user = (t, id, more = {}) => connected(connect(t, gema, { auth: { token: tokens[id] }, ...more }));
@@ -105,6 +106,7 @@ test("a token that is not valid is refused at the handshake", async (t) => {
 
 test("a thousand messages on the way between two users arrive in order", async (t) => {
   const fast = await startGema((end) => t.after(end), chatting(), { GEMA_LIMITS__CLIENT_EVENTS_PER_S: "0" });
+  await chatReady(fast);
   const open = (id) => connected(connect(t, fast, { auth: { token: tokens[id] } }));
   const [ani, budi] = await Promise.all([open(1), open(2)]);
   const heard = [];
@@ -123,6 +125,7 @@ test("users on two nodes write to each other, and the history is one", async (t)
   const settings = { GEMA_REDIS__URL: await startRedis(hook), GEMA_DATABASE__URL: database };
   const nodes = [];
   for (let n = 0; n < 2; n += 1) nodes.push(await Node.start(hook, settings, chatting()));
+  await Promise.all(nodes.map(chatReady));
   const open = (node, id, transports) => connected(connect(t, node, { auth: { token: tokens[id] }, transports }));
   const ani = await open(nodes[0], 1, ["websocket"]);
   const budi = await open(nodes[1], 2, ["polling"]);

@@ -2,7 +2,7 @@
 
 import { io } from "socket.io-client";
 
-import { config, within } from "./support.js";
+import { config, jwt, until, within } from "./support.js";
 
 /** The tests' configuration with the chat's channels. */
 export const chatting = () => `${config()}
@@ -10,6 +10,12 @@ export const chatting = () => `${config()}
 channel = "private-chat.{user}"
 user = "{user}"
 `;
+
+/** Resolves once the chat of `gema` has its database: a server starts without waiting for it. */
+export const chatReady = (gema) => {
+  const headers = { Authorization: `Bearer ${jwt({ sub: "1" })}` };
+  return until(async () => (await fetch(`${gema.url}/api/chats/`, { headers })).ok, "the chat has its database");
+};
 
 /** A client of `gema` that leaves when `t` ends; `auth` and the rest are its options. */
 export function connect(t, gema, more = {}) {

@@ -10,12 +10,13 @@ import Pusher from "pusher-js";
 import WebSocket from "ws";
 
 import { Node, directory, startRedis } from "./nodes.js";
-import { ask, chatting, connect, connected, next } from "./socketio.js";
+import { ask, chatReady, chatting, connect, connected, next } from "./socketio.js";
 import { APP, backend, jwt, options, until, within } from "./support.js";
 
 const database = `sqlite://${join(directory(after), "chat.db")}`;
 const settings = { GEMA_REDIS__URL: await startRedis(after), GEMA_DATABASE__URL: database };
 const nodes = [await Node.start(after, settings, chatting()), await Node.start(after, settings, chatting())];
+await Promise.all(nodes.map(chatReady));
 
 /** User 7, with Echo. */
 async function echo(t, node) {
@@ -26,11 +27,13 @@ async function echo(t, node) {
   await within(new Promise((good, bad) => channel.subscribed(good).error(bad)), "Echo's subscription");
   const received = [];
   channel.listen(".receive_message", (message) => received.push(message));
+  const errors = [];
+  channel.listen(".error", (error) => errors.push(error));
   return {
     received,
+    errors,
     client,
     say: (receiver_id, content) => channel.whisper("send_message", { receiver_id, content }),
-    sent: () => within(new Promise((good) => channel.listen(".message_sent", good)), "message_sent at Echo"),
   };
 }
 
@@ -68,12 +71,14 @@ for (const [a, b, c] of [[0, 1, 0], [1, 0, 1], [0, 0, 1]]) {
 
     seven.say(8, "from Echo");
     seven.say(9, "from Echo");
-    await eight.say(7, "from Socket.IO");
-    await eight.say(9, "from Socket.IO");
+    for (const other of [7, 9]) assert.equal((await eight.say(other, "from Socket.IO")).ok, true);
     nine.say(7, "from plain");
     nine.say(8, "from plain");
 
-    await until(() => [seven.received, eight.received, nine.received()].every((all) => all.length === 2), "all have both");
+    const all = () => [seven.received, eight.received, nine.received()];
+    await until(() => all().every((each) => each.length === 2), "all have both").catch((late) => {
+      throw new Error(JSON.stringify({ all: all(), errors: [seven.errors, nine.messages] }), { cause: late });
+    });
     const said = (messages) => messages.map(({ sender_id, content, text }) => [sender_id, content ?? text]).sort();
     assert.deepEqual(said(seven.received), [[8, "from Socket.IO"], [9, "from plain"]]);
     assert.deepEqual(said(eight.received), [[7, "from Echo"], [9, "from plain"]]);
