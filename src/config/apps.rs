@@ -14,7 +14,7 @@ use super::variables;
 use crate::apps::{App, OriginPatterns};
 
 /// The secret of the embedded app, which the whole world knows.
-const DEVELOPMENT_SECRET: &str = "app-secret";
+pub const DEVELOPMENT_SECRET: &str = "app-secret";
 
 impl Check<'_> {
     /// All apps, in the order of the file.

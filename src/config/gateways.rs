@@ -27,6 +27,7 @@ impl Check<'_> {
         Gateways {
             http_fallback: raw.http_fallback,
             plain_path: self.door("gateways.plain_path", &raw.plain_path),
+            socketio_path: self.door("gateways.socketio_path", &raw.socketio_path),
             anonymous_channels: self.open_channels(&raw.anonymous_channels, channel_name_chars),
             user_channels: self.templates(&raw.user_channels, channel_name_chars),
         }

@@ -24,6 +24,7 @@ use gema_protocol::channel::ChannelName;
 use ipnet::IpNet;
 use toml::Value;
 
+pub use self::apps::DEVELOPMENT_SECRET;
 use crate::apps::App;
 use crate::auth::{AuthSettings, Rule};
 use crate::bus::redis::Servers;
@@ -134,6 +135,8 @@ pub struct Gateways {
     pub http_fallback: bool,
     /// Where clients speak JSON over WebSocket: a path that begins with `/`, or `None` when that door is closed.
     pub plain_path: Option<String>,
+    /// Where clients of Socket.IO are answered, as `plain_path`.
+    pub socketio_path: Option<String>,
     /// What a client of another protocol hears without a token: public channels.
     pub anonymous_channels: Vec<ChannelName>,
     /// What a client of another protocol hears with a token.

@@ -222,6 +222,7 @@ table! {
     RawGateways {
         http_fallback: bool,
         plain_path: String,
+        socketio_path: String,
         anonymous_channels: Vec<String>,
         user_channels: Vec<String>,
     }

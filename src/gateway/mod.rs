@@ -6,6 +6,7 @@
 //! * [`guest`]: a client of a door that speaks something else. [`leaving`]: the one way out of all of them.
 //! * [`pusher`]: the Pusher protocol over WebSocket.
 //! * [`fallback`]: the Pusher protocol over plain HTTP.
+//! * [`socketio`]: the protocol of Socket.IO, its two transports.
 //! * [`plain`]: JSON messages over WebSocket, the chat's first of all.
 //! * [`websocket`]: bytes in and out, for all who speak over a WebSocket.
 
@@ -15,6 +16,7 @@ pub mod guest;
 mod leaving;
 pub mod plain;
 pub mod pusher;
+pub mod socketio;
 mod websocket;
 
 /// By which gateway a connection came.

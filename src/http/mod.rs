@@ -10,6 +10,8 @@
 //! * [`users`]: sending a user away.
 //! * [`connections`]: how many connections an app has.
 //! * [`broadcasting`]: the built-in authorizer for channels and users.
+//! * [`socketio`]: requests of Socket.IO clients.
+//! * [`page`]: the small test page.
 //! * [`chats`]: what a user's page reads of the chat.
 //! * [`health`]: alive, ready, and the landing page.
 //! * [`route`]: what the figures call each route.
@@ -27,8 +29,10 @@ mod cors;
 mod events;
 mod fallback;
 mod health;
+mod page;
 mod plain;
 mod route;
+mod socketio;
 mod upgrade;
 mod users;
 
@@ -38,6 +42,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
 use hyper::{StatusCode, Uri};
 use serde::Serialize;
@@ -47,6 +52,7 @@ use warp::{Filter, Rejection, Reply};
 
 pub use self::broadcasting::bearer;
 pub use self::cors::Cors;
+pub use self::page::render as test_page;
 pub use self::route::{ROUTES, route};
 
 use crate::apps::{App, Apps};
@@ -58,6 +64,7 @@ use crate::config::Limits;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::plain::Plain;
 use crate::gateway::pusher::Gateway;
+use crate::gateway::socketio::Door as SocketIo;
 use crate::limits::RateLimit;
 use crate::metrics::Metrics;
 use crate::outbox::Lag;
@@ -80,6 +87,10 @@ pub struct Context {
     pub gateway: Arc<Gateway>,
     /// The door for clients without WebSocket; none when it is closed (`gateways.http_fallback`).
     pub fallback: Option<Sessions>,
+    /// The door for clients of Socket.IO; none when it is closed (`gateways.socketio_path`).
+    pub socketio: Option<SocketIo>,
+    /// `/websocket-test.html`, as it is served.
+    pub test_page: Bytes,
     /// The door for JSON over a plain WebSocket; none when it is closed (`gateways.plain_path`).
     pub plain: Option<Arc<Plain>>,
     /// The built-in authorizer.
@@ -138,6 +149,10 @@ pub fn routes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .or(health::routes(shared.clone().boxed()))
         .unify()
         .or(plain::routes(shared.clone().boxed()))
+        .unify()
+        .or(page::routes(shared.clone().boxed()))
+        .unify()
+        .or(socketio::routes(shared.clone().boxed()))
         .unify()
         .or(upgrade::elsewhere(shared.boxed()))
         .unify()

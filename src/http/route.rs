@@ -2,7 +2,7 @@
 //! there are channels.
 
 /// Every route, the busiest first; `{x}` stands for one segment. The last stands for all other paths.
-pub const ROUTES: [&str; 27] = [
+pub const ROUTES: [&str; 29] = [
     "/apps/{id}/events",
     "/apps/{id}/batch_events",
     "/app/{key}",
@@ -21,6 +21,8 @@ pub const ROUTES: [&str; 27] = [
     "/api/broadcasting/user-auth",
     "/broadcasting/user-auth",
     "/pusher/user-auth",
+    "/socket.io",
+    "/websocket-test.html",
     "/api/chats",
     "/api/chats/unread",
     "/api/chats/history/{user}",

@@ -41,6 +41,7 @@ use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::plain::Plain;
 use crate::gateway::pusher::Gateway;
+use crate::gateway::socketio;
 use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
@@ -318,6 +319,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         })
         .unzip();
     let signing_app = signing_app(config, &apps);
+    let socketio = socketio::Door::new(config, gateway.clone(), signing_app.clone());
     let plain_path = config.gateways.plain_path.clone();
     let plain = signing_app.clone().zip(plain_path).map(|(app, path)| {
         Arc::new(Plain {
@@ -328,6 +330,8 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         })
     });
     let context = Context {
+        socketio,
+        test_page: http::test_page(&config.gateways, signing_app.as_deref()),
         fallback,
         plain,
         rates: rates.collect(),

@@ -7,7 +7,7 @@ import Echo from "laravel-echo";
 import Pusher from "pusher-js";
 
 import { Node, directory, startRedis } from "./nodes.js";
-import { APP, connected, jwt, options, until, within } from "./support.js";
+import { APP, config, connected, jwt, options, until, within } from "./support.js";
 
 const RULE = `
 [[auth.channels]]
@@ -19,7 +19,7 @@ const settings = {
   GEMA_REDIS__URL: await startRedis(after),
   GEMA_DATABASE__URL: `sqlite://${directory(after)}/chat.db`,
 };
-const nodes = [await Node.start(after, settings, RULE), await Node.start(after, settings, RULE)];
+const nodes = [await Node.start(after, settings, config() + RULE), await Node.start(after, settings, config() + RULE)];
 
 const tokens = {
   7: jwt({ sub: 7, name: "Ani", photo_url: "https://example.com/ani.png", table_number: "12" }),

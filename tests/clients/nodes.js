@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect as dial, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 import { APP, ROOT, config, until, within } from "./support.js";
 
@@ -84,8 +84,8 @@ export async function startRedis(hook) {
 
 /** A node that comes back at the same address after a restart. */
 export class Node {
-  /** Starts one with the tests' configuration, `toml` after it and `settings` (its environment); resolves once it is ready. */
-  static async start(hook, settings = {}, toml = "") {
+  /** Starts one with the tests' configuration, or `toml`, and `settings` (its environment); resolves once it is ready. */
+  static async start(hook, settings = {}, toml = config()) {
     const node = new Node();
     node.settings = settings;
     node.host = "127.0.0.1";
@@ -93,9 +93,8 @@ export class Node {
     node.port = await freePort();
     node.address = `${node.host}:${node.port}`;
     node.url = `http://${node.address}`;
-    node.cwd = directory(hook);
-    node.file = join(node.cwd, "gema.toml");
-    writeFileSync(node.file, config() + toml);
+    node.file = join(directory(hook), "gema.toml");
+    writeFileSync(node.file, toml);
     // One hook for all its lives: one registered in the middle of a test would end with that test.
     hook(() => node.program.child.kill("SIGKILL"));
     await node.begin();
@@ -110,7 +109,7 @@ export class Node {
       ...this.settings,
       GEMA_SERVER__PORT: String(this.port),
     };
-    this.program = startProgram(() => {}, GEMA_BIN, ["serve", "--config", this.file], { env, cwd: this.cwd });
+    this.program = startProgram(() => {}, GEMA_BIN, ["serve", "--config", this.file], { env, cwd: dirname(this.file) });
     const ended = this.program.exited.then((how) => {
       throw new Error(`gema ended early (${how}): ${this.program.output()}`);
     });
