@@ -21,6 +21,7 @@ mod chat;
 mod client_events;
 mod cluster_agreement;
 mod cluster_backends;
+mod cluster_faults;
 mod cluster_figures;
 mod cluster_node_death;
 mod cluster_order;

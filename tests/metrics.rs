@@ -150,7 +150,7 @@ async fn whoever_is_kept_out_is_counted_by_what_kept_them_out() {
     for (path, origin, why) in [
         ("/app/nobody", None, "unknown_app"),
         ("/app/app-key?protocol=99", None, "protocol"),
-        ("/elsewhere", None, "path"),
+        ("/app/app-key/more", None, "path"),
         ("/app/app-key", Some("https://b.example"), "origin"),
         ("/app/app-key?token=x", None, "token"),
         ("/app/app-key", None, "app_full"),

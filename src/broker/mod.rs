@@ -176,24 +176,24 @@ impl Broker {
     /// Publishes an event of a back end to all subscribers but `except`. Cache channels remember it, whoever
     /// is there or left out. Cancel safe: it has happened altogether or not at all.
     pub async fn publish(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) {
-        let is_cached = topic.channel.kind().cache;
-        if !is_cached && self.bus.is_none() {
-            return self.hub.publish(topic, frame, except).await;
+        let Some(bus) = &self.bus else {
+            if !topic.channel.kind().cache {
+                return self.hub.publish(topic, frame, except).await;
+            }
+            let mut stripe = self.lock(topic).await;
+            self.hub.publish(topic, frame, except).await;
+            return stripe.cache.put(topic, frame, clock::now_ms());
+        };
+        if !topic.channel.kind().cache {
+            // To Redis first: it takes no time here, and the shards are busy for as long as they write.
+            let also = || bus.publish(topic, frame, except);
+            return self.hub.publish_and(topic, frame, except, also).await;
         }
         let mut stripe = self.lock(topic).await;
-        self.hub.publish(topic, frame, except).await;
-        match &self.bus {
-            Some(bus) if is_cached => {
-                bus.publish_cached(topic, frame, except, cache::LIFETIME);
-                if !stripe.shared.contains_key(topic) {
-                    // What others publish is not heard here, so what is remembered would grow old.
-                    return;
-                }
-            }
-            Some(bus) => bus.publish(topic, frame, except),
-            None => {}
-        }
-        if is_cached {
+        let also = || bus.publish_cached(topic, frame, except, cache::LIFETIME);
+        self.hub.publish_and(topic, frame, except, also).await;
+        // Where the channel is not listened to, what others publish is not heard, and what is remembered would grow old.
+        if stripe.shared.contains_key(topic) {
             stripe.cache.put(topic, frame, clock::now_ms());
         }
     }
@@ -206,15 +206,16 @@ impl Broker {
         frame: &Frame,
         user_id: Option<Arc<str>>,
     ) {
-        let is_wanted = self.webhooks.wanted(topic.app);
-        if self.bus.is_none() && !is_wanted {
-            return self.hub.publish(topic, frame, Some(from)).await;
+        let also = || {
+            if let Some(bus) = &self.bus {
+                bus.publish(topic, frame, Some(from));
+            }
+        };
+        if !self.webhooks.wanted(topic.app) {
+            return self.hub.publish_and(topic, frame, Some(from), also).await;
         }
         let _order = self.lock(topic).await;
-        self.hub.publish(topic, frame, Some(from)).await;
-        if let Some(bus) = &self.bus {
-            bus.publish(topic, frame, Some(from));
-        }
+        self.hub.publish_and(topic, frame, Some(from), also).await;
         self.emit(topic, |channel| Event::ClientEvent {
             channel,
             event: unescaped(frame.event()).unwrap_or_default(),

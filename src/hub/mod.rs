@@ -176,6 +176,17 @@ impl Hub {
     /// Hands a frame to all subscribers of a channel but the connection `except`. When this returns, the
     /// frame has its place in the channel's order; the writing goes on in the shards.
     pub async fn publish(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) {
+        self.publish_and(topic, frame, except, || {}).await;
+    }
+
+    /// The same, and `also` in the same moment: in the channel's order, and not if the caller gives up before.
+    pub async fn publish_and(
+        &self,
+        topic: &Topic,
+        frame: &Frame,
+        except: Option<SocketId>,
+        also: impl FnOnce(),
+    ) {
         let except = except
             .filter(|socket| socket.node == self.node)
             .map(|socket| ConnectionId(socket.number));
@@ -188,6 +199,7 @@ impl Hub {
                 places.push(place);
             }
         }
+        also();
         for place in places {
             place.send(Command::Publish {
                 topic: topic.clone(),
