@@ -209,7 +209,7 @@ impl Chat {
         &self,
         reading: impl AsyncFnOnce(&Pool) -> Result<T, sqlx::Error>,
     ) -> Result<T, ChatError> {
-        let pool = self.store.pool().await;
+        let pool = self.store.chat_pool().await;
         let pool = pool.map_err(|error| ChatError::Away(error.to_string()))?;
         match timeout(READING, reading(pool)).await {
             Ok(Ok(found)) => Ok(found),

@@ -123,7 +123,7 @@ impl Task {
     }
 
     async fn write(&self, changes: Vec<Change>) -> Result<Vec<Done>, WriteError> {
-        let pool = self.store.pool().await?;
+        let pool = self.store.chat_pool().await?;
         let now_ms = clock::unix_ms() as i64;
         let changing = table::change(pool, &changes, now_ms);
         Ok(timeout(TRANSACTION, changing).await??)

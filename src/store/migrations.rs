@@ -24,11 +24,30 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// Those of everything but the chat, and those of the chat, which may clash with a back end's.
+    pub(super) fn apart(self) -> [Tables; 2] {
+        let chat = Tables {
+            chat: self.chat,
+            ..Tables::default()
+        };
+        let others = Tables {
+            chat: false,
+            ..self
+        };
+        [others, chat]
+    }
+
     /// Whether there is anything to make.
     pub fn any(self) -> bool {
         self != Tables::default()
     }
 }
+
+/// What the chat's tables answer. A back end's own, under the same names, would not.
+pub(super) const CHAT_PROBES: [&str; 2] = [
+    "select id, username, avatar, table_number, updated_at_ms from users where 1 = 0",
+    "select id, sender_id, receiver_id, content, is_read, client_id, created_at_ms, updated_at_ms from messages where 1 = 0",
+];
 
 /// One step, in the SQL of each kind of database. What has been released is never changed: databases hold its checksum.
 /// That for MariaDB and MySQL must be fit to run twice (`if not exists`, `insert ignore`).

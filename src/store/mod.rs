@@ -14,6 +14,7 @@ mod question;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgPoolOptions;
@@ -59,6 +60,8 @@ pub struct Store {
 
 struct State {
     pool: OnceLock<Pool>,
+    /// Why the chat cannot use it, if it cannot.
+    no_chat: OnceLock<String>,
     /// Why there is none yet.
     away: RwLock<String>,
 }
@@ -80,6 +83,7 @@ impl Store {
     pub fn start(settings: &config::Database) -> Arc<Store> {
         let state = Arc::new(State {
             pool: OnceLock::new(),
+            no_chat: OnceLock::new(),
             away: RwLock::new("it has not answered yet".to_owned()),
         });
         let (answered, first) = watch::channel(false);
@@ -107,6 +111,19 @@ impl Store {
             StoreError::Away(away.unwrap_or_else(PoisonError::into_inner).clone())
         })
     }
+
+    /// The pool for the chat, whose tables may not be there: the database may be a back end's, with a table `users` of its
+    /// own.
+    ///
+    /// # Errors
+    /// As [`Store::pool`].
+    pub async fn chat_pool(&self) -> Result<&Pool, StoreError> {
+        let pool = self.pool().await?;
+        match self.state.no_chat.get() {
+            Some(why) => Err(StoreError::Away(why.clone())),
+            None => Ok(pool),
+        }
+    }
 }
 
 impl Drop for Store {
@@ -122,8 +139,12 @@ async fn open(settings: config::Database, state: Arc<State>, answered: watch::Se
     loop {
         let attempt = timeout(OPENING, attempt(&settings)).await;
         let why = match attempt {
-            Ok(Ok(pool)) => {
+            Ok(Ok((pool, no_chat))) => {
                 info!(%address, "the database is open");
+                if let Some(why) = no_chat {
+                    warn!(%address, %why, "the chat is off: it needs a database of its own, or chat.enabled = false");
+                    drop(state.no_chat.set(why));
+                }
                 // Nobody else sets it.
                 drop(state.pool.set(pool));
                 answered.send_replace(true);
@@ -152,8 +173,9 @@ fn jitter(pause: Duration) -> Duration {
     pause.mul_f64(share / 2.0)
 }
 
-async fn attempt(settings: &config::Database) -> Result<Pool, sqlx::Error> {
-    let tables = settings.tables;
+/// Gives the pool, and why the chat cannot use it.
+async fn attempt(settings: &config::Database) -> Result<(Pool, Option<String>), sqlx::Error> {
+    let [others, chat] = settings.tables.apart();
     match &settings.address {
         Address::Sqlite(options) => {
             let options = (**options).clone();
@@ -167,25 +189,65 @@ async fn attempt(settings: &config::Database) -> Result<Pool, sqlx::Error> {
                 pool
             };
             let pool = pool.connect_with(options).await?;
-            if let Some(migrations) = migrations::sqlite(tables) {
+            if let Some(migrations) = migrations::sqlite(others) {
                 migrations.run(&pool).await?;
             }
-            Ok(Pool::Sqlite(pool))
+            let Some(migrations) = migrations::sqlite(chat) else {
+                return Ok((Pool::Sqlite(pool), None));
+            };
+            let mut no_chat = clash(migrations.run(&pool).await)?;
+            for probe in migrations::CHAT_PROBES {
+                no_chat = no_chat.or(refused(sqlx::query(probe).execute(&pool).await)?);
+            }
+            Ok((Pool::Sqlite(pool), no_chat))
         }
         Address::Postgres(options) => {
             let pool: PgPoolOptions = bounded(settings);
             let pool = pool.connect_with((**options).clone()).await?;
-            if let Some(migrations) = migrations::postgres(tables) {
+            if let Some(migrations) = migrations::postgres(others) {
                 migrations.run(&pool).await?;
             }
-            Ok(Pool::Postgres(pool))
+            let Some(migrations) = migrations::postgres(chat) else {
+                return Ok((Pool::Postgres(pool), None));
+            };
+            let mut no_chat = clash(migrations.run(&pool).await)?;
+            for probe in migrations::CHAT_PROBES {
+                no_chat = no_chat.or(refused(sqlx::query(probe).execute(&pool).await)?);
+            }
+            Ok((Pool::Postgres(pool), no_chat))
         }
         Address::MySql(options) => {
-            migrations::mysql((**options).clone(), tables).await?;
+            migrations::mysql((**options).clone(), others).await?;
+            let mut no_chat = clash(migrations::mysql((**options).clone(), chat).await)?;
             let pool: MySqlPoolOptions = bounded(settings);
             let pool = pool.connect_with((**options).clone()).await?;
-            Ok(Pool::MySql(pool))
+            if chat.any() {
+                for probe in migrations::CHAT_PROBES {
+                    no_chat = no_chat.or(refused(sqlx::query(probe).execute(&pool).await)?);
+                }
+            }
+            Ok((Pool::MySql(pool), no_chat))
         }
+    }
+}
+
+/// What the database says against a step; whatever else went wrong is worth another attempt.
+fn clash(made: Result<(), MigrateError>) -> Result<Option<String>, sqlx::Error> {
+    match made {
+        Ok(()) => Ok(None),
+        Err(MigrateError::ExecuteMigration(sqlx::Error::Database(error), _)) => {
+            Ok(Some(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the database says against a question; whatever else went wrong is worth another attempt.
+fn refused<T>(answer: Result<T, sqlx::Error>) -> Result<Option<String>, sqlx::Error> {
+    match answer {
+        Ok(_) => Ok(None),
+        Err(sqlx::Error::Database(error)) => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
     }
 }
 
@@ -229,6 +291,26 @@ mod tests {
             assert!(users.is_err(), "a table that nothing needs");
             pool.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn in_a_database_that_has_other_users_the_chat_is_off_and_the_rest_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}/x.db", directory.path().display());
+        let theirs = SqlitePool::connect(&format!("{file}?mode=rwc"))
+            .await
+            .unwrap();
+        let table = "create table users (id integer primary key, email text)";
+        sqlx::query(table).execute(&theirs).await.unwrap();
+        let toml = format!("outbox.enabled = true\ndatabase.url = '{file}'");
+        let store = Store::start(&Config::from_toml(&toml).unwrap().database);
+        let Pool::Sqlite(pool) = store.pool().await.unwrap() else {
+            panic!("another kind of database")
+        };
+        let rows = sqlx::query("select id from broadcasts").fetch_all(pool);
+        assert_eq!(rows.await.unwrap().len(), 0);
+        let why = store.chat_pool().await.err().unwrap().to_string();
+        assert!(why.contains("users"), "{why}");
     }
 
     #[tokio::test]
