@@ -9,13 +9,17 @@
 //! * [`news`]: what arrives about a place.
 //! * [`numbers`]: what was sent and heard, by number: no repetition, and gaps are seen.
 //! * [`replica`]: what a node knows of a place, version by version.
+//! * [`nodes`]: leases, and what nodes have where, dead ones too.
+//! * [`settling`]: coming back after a cut; what Redis refuses; waiting until what has come in is heard.
 
 mod news;
+mod nodes;
 mod numbers;
 mod place;
 pub mod redis;
 mod registry;
 mod replica;
+mod settling;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -214,101 +218,6 @@ impl Bus {
     /// Counts a dead node that was cleaned up after.
     pub fn count_sweep(&self) {
         self.counters.sweeps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A link is there from now on, and this node has yet to say on it what it holds. Gives the number of this coming.
-    pub fn begin_settling(&self, link: LinkId) -> u64 {
-        self.unsettled.fetch_add(1, Ordering::AcqRel);
-        let coming = self.next_mark.fetch_add(1, Ordering::Relaxed);
-        let settling = Settling {
-            coming,
-            is_done: false,
-        };
-        lock(&self.settling).insert(link, settling);
-        coming
-    }
-
-    /// This node has said on a link what it holds.
-    pub fn has_said_all(&self) {
-        self.unsettled.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// All nodes have said what they hold on this link, or have had the time to; unless it has gone meanwhile.
-    pub fn note_settled(&self, link: LinkId, coming: u64) {
-        if let Some(settling) = lock(&self.settling).get_mut(&link) {
-            settling.is_done = settling.coming == coming;
-        }
-    }
-
-    /// A link is gone.
-    pub fn note_down(&self, link: LinkId) {
-        lock(&self.settling).remove(&link);
-    }
-
-    /// Whether who is not in a place any more is gone: all nodes have said what they hold there.
-    pub fn is_settled(&self, place: &Place) -> bool {
-        let Some(link) = self.link_of(place) else {
-            return false;
-        };
-        let settling = lock(&self.settling);
-        settling.get(&link).is_some_and(|settling| settling.is_done)
-    }
-
-    /// Waits until all that had come in before this call has been heard.
-    pub async fn caught_up(&self) {
-        let number = self.next_mark.fetch_add(1, Ordering::Relaxed);
-        let (heard, hearing) = oneshot::channel();
-        lock(&self.marks).insert(number, heard);
-        self.redis.mark(number);
-        // An error: nobody hears any more, and the process is ending.
-        drop(hearing.await);
-    }
-
-    /// All that came before a mark has been heard.
-    pub fn pass(&self, mark: u64) {
-        if let Some(waiting) = lock(&self.marks).remove(&mark) {
-            // Who waited may have given up.
-            let _ = waiting.send(());
-        }
-    }
-
-    /// Notes that Redis has refused something that this node has to say: it is not fit for traffic.
-    pub fn note_refusal(&self, error: &BusError) {
-        if *error == BusError::Redis(AskError::Away) {
-            return;
-        }
-        let mut refusal = lock(&self.refusal);
-        let is_new = refusal
-            .as_ref()
-            .is_none_or(|(since, _)| since.elapsed() > REFUSED);
-        if is_new {
-            warn!(%error, "Redis refuses what this node has to say; it is tried again every second");
-        }
-        *refusal = Some((Instant::now(), error.to_string()));
-    }
-
-    /// Notes who holds something in the place and has no lease.
-    pub fn suspect(&self, place: &Place, snapshot: &Snapshot) {
-        let counted = snapshot.counts.iter().map(|(node, _)| *node);
-        let present = snapshot.members.iter().flat_map(|member| &member.nodes);
-        for node in counted.chain(present.copied()) {
-            if !self.is_live(node) {
-                let mut suspects = lock(&self.suspects);
-                if suspects.len() < MOST_SUSPECTS {
-                    suspects
-                        .entry((place.clone(), node))
-                        .or_insert_with(Instant::now);
-                }
-            }
-        }
-    }
-
-    /// Those suspected for longer than a lease, who are forgotten with that.
-    pub fn suspects(&self) -> Vec<(Place, NodeName)> {
-        let lease = self.settings.lease;
-        let mut suspects = lock(&self.suspects);
-        let due = suspects.extract_if(|_, since| since.elapsed() > lease);
-        due.map(|(suspect, _)| suspect).collect()
     }
 
     /// Ok, or since when and why this node is cut off.
@@ -525,173 +434,6 @@ impl Bus {
         let envelope = event.and_then(|event| Envelope::decode(&event.into()).ok());
         let life = Duration::from_millis(u64::try_from(life).unwrap_or(0));
         Ok(envelope.map(|envelope| (envelope.frame, life)))
-    }
-
-    /// The channels of an app whose names begin with `prefix`, with their subscriptions on all other nodes.
-    pub async fn channels_elsewhere(
-        &self,
-        app: u32,
-        prefix: &str,
-    ) -> Result<HashMap<String, u32>, BusError> {
-        let head = place::entry('c', self.app_id(app), "");
-        let pattern = format!(
-            "{}*",
-            escape_glob(&place::entry('c', self.app_id(app), prefix))
-        );
-        let (live, own) = (lock(&self.live).clone(), self.name());
-        let mut found = HashMap::new();
-        for node in live.into_iter().filter(|node| !node.same_node(own)) {
-            let mut cursor = 0_u64;
-            loop {
-                let (next, entries) = self.scan(node, cursor, Some(&pattern)).await?;
-                for (entry, count) in entries {
-                    if let Some(name) = entry.strip_prefix(&head)
-                        && count > 0
-                    {
-                        *found.entry(name.to_owned()).or_default() += count;
-                    }
-                }
-                cursor = next;
-                if cursor == 0 {
-                    break;
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Renews this node's lease, and sees who else has one. A length of zero gives it up. A node that has lost its lease
-    /// gets none: it has to take another name.
-    pub async fn lease(&self, length: Duration) -> Result<Lease, BusError> {
-        let key = self.nodes_key();
-        let had = self.has_lease.load(Ordering::Acquire);
-        let is_unsettled = self.unsettled.load(Ordering::Acquire) > 0;
-        let length_ms = length.as_millis() as u64;
-        let command = registry::lease(&key, self.name(), length_ms, had, is_unsettled);
-        let mut lease = Lease::read(self.redis.ask(&key, command).await?)?;
-        self.has_lease.store(lease.kept || !had, Ordering::Release);
-        lease.kept |= !had;
-        *lock(&self.live) = lease.live.iter().copied().collect();
-        // An index that nobody is left to clean up goes by itself, a day later.
-        let key = self.index_key(self.name());
-        self.index(::redis::Cmd::expire(key, 86_400));
-        Ok(lease)
-    }
-
-    /// Tells the others how many connections each app has here; for as long as a lease.
-    pub fn report_connections(&self, connections: impl Iterator<Item = (u32, usize)>) {
-        let key = self.connections_key(self.name());
-        for (app, count) in connections {
-            let command = ::redis::Cmd::hset(&key, self.app_id(app), count);
-            drop(self.redis.ask(&key, Command::Plain(command)));
-        }
-        let life_s = self.settings.lease.as_secs() as i64;
-        let command = ::redis::Cmd::expire(&key, life_s);
-        drop(self.redis.ask(&key, Command::Plain(command)));
-    }
-
-    /// How many connections an app has on the other nodes, as they last said.
-    pub async fn connections_elsewhere(&self, app: u32) -> Result<usize, BusError> {
-        let (live, own) = (lock(&self.live).clone(), self.name());
-        let mut sum = 0;
-        for node in live.into_iter().filter(|node| !node.same_node(own)) {
-            let key = self.connections_key(node);
-            let command = ::redis::Cmd::hget(&key, self.app_id(app));
-            let count = self.redis.ask(&key, Command::Plain(command)).await?;
-            sum += registry::read::<Option<usize>>(count)?.unwrap_or(0);
-        }
-        Ok(sum)
-    }
-
-    /// Whether a node had a lease when it was last looked.
-    pub fn is_live(&self, node: NodeName) -> bool {
-        node == self.name() || lock(&self.live).contains(&node)
-    }
-
-    /// Whether a node has no lease, by Redis itself.
-    pub async fn is_gone(&self, node: NodeName) -> Result<bool, BusError> {
-        let key = self.nodes_key();
-        let command = Command::Plain(::redis::Cmd::zscore(&key, node.number()));
-        let score: Option<f64> = registry::read(self.redis.ask(&key, command).await?)?;
-        Ok(score.is_none())
-    }
-
-    /// The length of a lease.
-    pub fn lease_length(&self) -> Duration {
-        self.settings.lease
-    }
-
-    /// Whether it is this node that cleans up after a dead one.
-    pub async fn lock_dead(&self, node: NodeName) -> Result<bool, BusError> {
-        let key = self.reaping_key(node);
-        let mut command = ::redis::cmd("SET");
-        command
-            .arg(&key)
-            .arg(self.name().number())
-            .arg("NX")
-            .arg("PX")
-            .arg(REAPING_MS);
-        let answer = self.redis.ask(&key, Command::Plain(command)).await?;
-        Ok(registry::read::<Option<String>>(answer)?.is_some())
-    }
-
-    /// Goes on cleaning up after a dead node for as long again.
-    pub fn prolong_lock(&self, node: NodeName) {
-        let key = self.reaping_key(node);
-        let command = ::redis::Cmd::pexpire(&key, REAPING_MS as i64);
-        drop(self.redis.ask(&key, Command::Plain(command)));
-    }
-
-    /// Some of the places in a node's index, from a cursor on, and the next cursor; 0 is the first and the last.
-    pub async fn places_of(
-        &self,
-        node: NodeName,
-        cursor: u64,
-    ) -> Result<(u64, Vec<Place>), BusError> {
-        let (next, entries) = self.scan(node, cursor, None).await?;
-        let places = entries
-            .iter()
-            .filter_map(|(entry, _)| Place::parse(entry, |id| self.app_indexes.get(id).copied()));
-        Ok((next, places.collect()))
-    }
-
-    /// Forgets a dead node, whose places have all been seen to.
-    pub async fn forget(&self, node: NodeName) -> Result<(), BusError> {
-        let key = self.index_key(node);
-        let deleted = self
-            .redis
-            .ask(&key, Command::Plain(::redis::Cmd::unlink(&key)));
-        deleted.await?;
-        let key = self.nodes_key();
-        let command = Command::Plain(::redis::Cmd::zrem(&key, node.number()));
-        self.redis.ask(&key, command).await?;
-        let key = self.reaping_key(node);
-        let unlocked = Command::Plain(::redis::Cmd::del(&key));
-        self.redis.ask(&key, unlocked).await?;
-        Ok(())
-    }
-
-    async fn scan(
-        &self,
-        node: NodeName,
-        cursor: u64,
-        pattern: Option<&str>,
-    ) -> Result<(u64, Vec<(String, u32)>), BusError> {
-        let key = self.index_key(node);
-        let mut command = ::redis::cmd("HSCAN");
-        command.arg(&key).arg(cursor);
-        if let Some(pattern) = pattern {
-            command.arg("MATCH").arg(pattern);
-        }
-        command.arg("COUNT").arg(SCAN);
-        let answer = self.redis.ask(&key, Command::Plain(command)).await?;
-        let (cursor, flat): (u64, Vec<Vec<u8>>) = registry::read(answer)?;
-        let entries = flat.chunks_exact(2).filter_map(|pair| {
-            let entry = String::from_utf8(pair[0].clone()).ok()?;
-            let count = std::str::from_utf8(&pair[1]).ok()?.parse().ok()?;
-            Some((entry, count))
-        });
-        Ok((cursor, entries.collect()))
     }
 
     fn envelope(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) -> Envelope {
