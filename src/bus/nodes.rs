@@ -77,7 +77,8 @@ impl Bus {
         let length_ms = length.as_millis() as u64;
         let command = registry::lease(&key, self.name(), length_ms, had, is_unsettled);
         let mut lease = Lease::read(self.redis.ask(&key, command).await?)?;
-        self.has_lease.store(lease.kept || !had, Ordering::Release);
+        // Only another name ends it: whoever asks again after a loss is told again.
+        self.has_lease.store(true, Ordering::Release);
         lease.kept |= !had;
         *lock(&self.live) = lease.live.iter().copied().collect();
         // An index that nobody is left to clean up goes by itself, a day later.

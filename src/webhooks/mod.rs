@@ -388,17 +388,18 @@ impl Source {
     /// Tells of absences when they have lasted, until the end.
     async fn tell_absences(self: Arc<Self>) {
         loop {
-            let (due, ending) = {
+            let (due, ending, hurry) = {
                 let mut held_back = self.held_back();
                 let now = Instant::now();
                 self.tell_some(&mut held_back.grace, now);
-                (held_back.grace.next_due(), held_back.ending)
+                let hurry = held_back.grace.is_ending();
+                (held_back.grace.next_due(), held_back.ending, hurry)
             };
             match due {
                 None if ending => break,
                 None => self.wake.notified().await,
                 // More than fits in one go: let others at the lock in between.
-                Some(_) if ending => tokio::task::yield_now().await,
+                Some(_) if hurry => tokio::task::yield_now().await,
                 Some(due) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(due.into()) => {}

@@ -96,11 +96,6 @@ impl Inbox {
             self.0.wake.notified().await;
         }
     }
-
-    /// What is there already.
-    pub fn try_next(&mut self) -> Option<Happening> {
-        self.0.waiting().take()
-    }
 }
 
 impl Drop for Inbox {
