@@ -38,7 +38,8 @@ pub(super) fn run(args: Args) -> Result<(), CommandError> {
     raise_open_files();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores)
+        // For the bus, the webhooks, the database: a few tasks that wait. Connections have a thread a shard.
+        .worker_threads((cores / 4).clamp(1, 4))
         .enable_all()
         .build()
         .map_err(CommandError::Runtime)?;

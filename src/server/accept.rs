@@ -2,7 +2,8 @@
 //! and the raw socket after an upgrade.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{self, IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use ipnet::IpNet;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
@@ -63,15 +64,18 @@ struct Surroundings {
 pub(super) struct Acceptor {
     surroundings: Surroundings,
     routes: BoxedFilter<(Response,)>,
+    /// Where connections are served; never empty.
+    homes: Vec<Handle>,
 }
 
 impl Acceptor {
-    /// The public listener.
+    /// The public listener, whose connections live on the threads of `homes`.
     pub(super) fn new(
         config: &Config,
         context: Arc<Context>,
         tls: Option<TlsAcceptor>,
         stopped: watch::Receiver<bool>,
+        homes: &[Handle],
     ) -> Acceptor {
         let surroundings = Surroundings {
             tls,
@@ -84,10 +88,12 @@ impl Acceptor {
         Acceptor {
             surroundings,
             routes: http::routes(context),
+            homes: homes.to_vec(),
         }
     }
 
-    /// The admin listener: plain HTTP, no proxies, no pages of other origins.
+    /// The admin listener: plain HTTP, no proxies, no pages of other origins. Must be called inside the runtime that
+    /// serves it.
     pub(super) fn admin(
         routes: BoxedFilter<(Response,)>,
         stopped: watch::Receiver<bool>,
@@ -103,6 +109,7 @@ impl Acceptor {
         Acceptor {
             surroundings,
             routes,
+            homes: vec![Handle::current()],
         }
     }
 
@@ -110,38 +117,62 @@ impl Acceptor {
     pub(super) async fn run(self, listener: TcpListener) {
         let service = warp::service(self.routes);
         let mut stopped = self.surroundings.stopped.clone();
-        let mut connections = JoinSet::new();
+        // Held by each connection's task until HTTP is done with it.
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = accept(&listener) => accepted,
                 () = told_to_stop(&mut stopped) => break,
-                Some(_) = connections.join_next() => continue,
             };
             match accepted {
                 Ok((stream, peer)) => {
                     let served = serve(stream, peer, self.surroundings.clone(), service.clone());
-                    connections.spawn(served);
+                    let alive = alive.clone();
+                    quietest(&self.homes).spawn(async move {
+                        served.await;
+                        drop(alive);
+                    });
                 }
                 // The client gave up before we came to it, or we have no descriptor for it.
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     sleep(OUT_OF_DESCRIPTORS).await;
                 }
             }
         }
-        drop(listener);
-        while connections.join_next().await.is_some() {}
+        drop((listener, alive));
+        // It is never sent to.
+        all_gone.recv().await;
     }
 }
 
-async fn serve<S>(stream: TcpStream, peer: SocketAddr, surroundings: Surroundings, service: S)
+/// A connection that no runtime knows yet: the one that will serve it is another.
+async fn accept(listener: &TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream.into_std()?, peer))
+}
+
+/// Where the fewest tasks are: about one a connection. Taking turns would put all WebSockets on one thread if every
+/// second connection is a page's request.
+fn quietest(homes: &[Handle]) -> &Handle {
+    let fewest = homes
+        .iter()
+        .min_by_key(|home| home.metrics().num_alive_tasks());
+    fewest.unwrap_or(&homes[0])
+}
+
+async fn serve<S>(stream: net::TcpStream, peer: SocketAddr, surroundings: Surroundings, service: S)
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
 {
     // Events are small and must not wait for one another. Fails only on a socket that is gone already.
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return debug!(%peer, %error, "cannot serve a connection"),
+    };
     drop(stream.set_nodelay(true));
     drop(SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_PATIENCE)));
     let ip = peer.ip();
@@ -257,6 +288,20 @@ fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::threads::Threads;
+
+    #[tokio::test]
+    async fn a_connection_goes_where_the_fewest_are() {
+        let threads = Threads::start(3).unwrap();
+        let homes = threads.handles();
+        for _ in 0..5 {
+            // As many tasks everywhere: the next goes to the first again.
+            for home in homes {
+                assert_eq!(quietest(homes).id(), home.id());
+                home.spawn(std::future::pending::<()>());
+            }
+        }
+    }
 
     #[test]
     fn a_prefix_is_taken_off_whole_segments_only() {

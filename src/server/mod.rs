@@ -5,12 +5,14 @@
 //! * [`listen`]: the socket and the certificate.
 //! * [`forwarded`]: who the client is behind trusted proxies.
 //! * [`accept`]: connections in, HTTP over each.
+//! * [`threads`]: where connections live.
 //!
 //! [`run`] takes its surroundings from outside, so that a test starts it on port 0.
 
 mod accept;
 mod forwarded;
 mod listen;
+mod threads;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use std::time::Duration;
 use gema_protocol::code::Code;
 use gema_protocol::liveness::Liveness;
 use gema_protocol::session::Policy;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -29,6 +32,7 @@ use tracing::{error, info};
 pub use self::listen::{Listener, bind};
 
 use self::accept::Acceptor;
+use self::threads::Threads;
 use crate::admin;
 use crate::apps::{App, Apps};
 use crate::auth::{AuthSetupError, Authorizer};
@@ -98,6 +102,9 @@ pub enum ServerError {
     /// The operating system gave no random number for the node's id.
     #[error("no random number for the node's id: {0}")]
     Random(#[from] getrandom::Error),
+    /// The operating system gave no thread for a shard.
+    #[error("no thread for a shard (server.shards): {0}")]
+    Threads(std::io::Error),
     /// A shard panicked; its connections are lost, so the process must be started anew.
     #[error("the engine failed: {0}")]
     Engine(String),
@@ -148,7 +155,11 @@ pub async fn run(
             pong_timeout_ms: config.limits.pong_timeout_s * 1000,
         },
     };
-    let hub = Hub::start(&settings, node, &mut engine);
+    let threads = Threads::start(settings.shards).map_err(ServerError::Threads)?;
+    let (hub, shards) = Hub::new(&settings, node);
+    for (shard, home) in shards.into_iter().zip(threads.handles()) {
+        engine.spawn_on(shard, home);
+    }
     let grace = Duration::from_secs(config.server.shutdown_grace_s);
     let Parts {
         context,
@@ -159,7 +170,13 @@ pub async fn run(
     } = parts(&config, &hub, node)?;
 
     let (stop, stopped) = watch::channel(false);
-    let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped.clone());
+    let acceptor = Acceptor::new(
+        &config,
+        context.clone(),
+        listener.tls,
+        stopped.clone(),
+        threads.handles(),
+    );
     let mut accepting = tokio::spawn(acceptor.run(listener.tcp));
     // Dropped at the end, whatever is under way there.
     let mut admin = JoinSet::new();
@@ -338,6 +355,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         signing_app,
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
+        background: Handle::current(),
         draining: false.into(),
         ready_asked_ms: 0.into(),
         bus,
