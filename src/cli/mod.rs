@@ -5,6 +5,8 @@ mod banner;
 mod check;
 mod logging;
 mod serve;
+mod signals;
+mod successor;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +56,8 @@ enum CommandError {
     Signals(std::io::Error),
     #[error("the address of the listener is not known: {0}")]
     Address(std::io::Error),
+    #[error("the socket cannot be taken over: {0}")]
+    Inherited(std::io::Error),
     #[error(transparent)]
     Server(#[from] ServerError),
 }
@@ -83,6 +87,7 @@ impl CommandError {
             | CommandError::Runtime(_)
             | CommandError::Signals(_)
             | CommandError::Address(_)
+            | CommandError::Inherited(_)
             | CommandError::Server(_) => ExitCode::from(1),
         }
     }

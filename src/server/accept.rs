@@ -17,15 +17,15 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
 use warp::reply::{Reply, Response};
 
 use super::forwarded;
+use super::listen::Tls;
 use crate::config::Config;
 use crate::http::{self, Call, Context, Cors};
 use crate::metrics::Metrics;
@@ -41,6 +41,9 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 /// hub decides about slow readers, and this is off.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a connection that we accepted just before the end may take for its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Room for a request's head: a path of 200 characters, a JWT, the cookies of a whole domain.
 const HEAD: usize = 32 * 1024;
 
@@ -50,7 +53,7 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 /// What every connection needs, cloned into each.
 #[derive(Clone)]
 struct Surroundings {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     trusted: Arc<[IpNet]>,
     path_prefix: Arc<str>,
     /// `None`: pages of other origins are told nothing.
@@ -73,7 +76,7 @@ impl Acceptor {
     pub(super) fn new(
         config: &Config,
         context: Arc<Context>,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Tls>,
         stopped: watch::Receiver<bool>,
         homes: &[Handle],
     ) -> Acceptor {
@@ -178,7 +181,7 @@ where
     let ip = peer.ip();
     match surroundings.tls.clone() {
         None => serve_http(stream, ip, surroundings, service).await,
-        Some(tls) => match timeout(TLS_PATIENCE, tls.accept(stream)).await {
+        Some(tls) => match timeout(TLS_PATIENCE, tls.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => serve_http(stream, ip, surroundings, service).await,
             Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => debug!(%peer, "TLS handshake took too long"),
@@ -194,8 +197,11 @@ where
     S::Future: Send,
 {
     let mut stopped = surroundings.stopped.clone();
-    let answer =
-        service_fn(move |request| answer(request, peer, surroundings.clone(), service.clone()));
+    let asked = &Notify::new();
+    let answer = service_fn(move |request| {
+        asked.notify_one();
+        answer(request, peer, surroundings.clone(), service.clone())
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
@@ -206,6 +212,12 @@ where
     let result = tokio::select! {
         result = &mut connection => result,
         () = told_to_stop(&mut stopped) => {
+            // We have accepted it, so its first request is ours, though it may still be on its way.
+            tokio::select! {
+                () = asked.notified() => {}
+                _ = &mut connection => return,
+                () = sleep(FIRST_REQUEST) => {}
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }

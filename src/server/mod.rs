@@ -23,15 +23,19 @@ use std::time::Duration;
 use gema_protocol::code::Code;
 use gema_protocol::liveness::Liveness;
 use gema_protocol::session::Policy;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{error, info};
+use tracing::{debug, error, info};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
 
-pub use self::listen::{Listener, bind};
+pub use self::listen::{Listener, bind, listen_on};
 
 use self::accept::Acceptor;
+use self::listen::Tls;
 use self::threads::Threads;
 use crate::admin;
 use crate::apps::{App, Apps};
@@ -66,6 +70,9 @@ const NOTICE: Duration = Duration::from_secs(2);
 
 /// How long Redis may take to let this node go, and the database to end the outbox' turn.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How often a successor looks whether the admin listener's port is free.
+const ADMIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// After that, how long the webhooks that are left may take.
 const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
@@ -136,13 +143,31 @@ impl ServerError {
     }
 }
 
-/// Serves on `listener` until `shutdown` resolves, then drains: `/ready` says no, nobody new gets in, and
-/// connections are closed with 4200 one after the other over `server.shutdown_grace_s`. HTTP is served until
-/// the last has gone.
+/// What whoever runs a server has to say to it.
+#[derive(Debug)]
+pub struct Orders {
+    /// When and how it ends; dropping the sender is [`Ending::Stop`].
+    pub ending: oneshot::Receiver<Ending>,
+    /// Configurations that take the place of the one before, as far as that goes without a restart: the certificate.
+    pub reloads: mpsc::Receiver<Config>,
+}
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It drains: `/ready` says no, nobody new gets in, and HTTP is served until the last connection has gone.
+    Stop,
+    /// The same, but another process listens on the same socket: this one accepts no more and its HTTP ends at once. Without
+    /// Redis between the two the connections are closed at once as well, for they would hear nothing of the other's events.
+    HandOver,
+}
+
+/// Serves on `listener` until it is told to end. Then connections are closed with 4200 one after the other over
+/// `server.shutdown_grace_s`.
 pub async fn run(
     listener: Listener,
     config: Config,
-    shutdown: impl Future<Output = ()> + Send,
+    mut orders: Orders,
 ) -> Result<(), ServerError> {
     let mut engine = JoinSet::new();
     // Below 2^32, as the ids of pusher.com; two nodes of a cluster differ with near certainty.
@@ -160,7 +185,7 @@ pub async fn run(
     for (shard, home) in shards.into_iter().zip(threads.handles()) {
         engine.spawn_on(shard, home);
     }
-    let grace = Duration::from_secs(config.server.shutdown_grace_s);
+    let mut grace = Duration::from_secs(config.server.shutdown_grace_s);
     let Parts {
         context,
         mut empty,
@@ -173,24 +198,33 @@ pub async fn run(
     let acceptor = Acceptor::new(
         &config,
         context.clone(),
-        listener.tls,
+        listener.tls.clone(),
         stopped.clone(),
         threads.handles(),
     );
     let mut accepting = tokio::spawn(acceptor.run(listener.tcp));
     // Dropped at the end, whatever is under way there.
     let mut admin = JoinSet::new();
-    if let (Some(tcp), Some(settings)) = (listener.admin, &config.admin) {
-        if let Ok(address) = tcp.local_addr() {
-            info!(%address, "admin listener");
-        }
+    if let Some(settings) = config.admin.clone() {
         let routes = admin::routes(context.clone(), &settings.token);
-        admin.spawn(Acceptor::admin(routes, stopped).run(tcp));
+        admin.spawn(serve_admin(listener.admin, settings, routes, stopped));
     }
 
-    tokio::select! {
-        () = shutdown => {}
-        Some(result) = engine.join_next() => return Err(engine_failed(result)),
+    let ending = loop {
+        tokio::select! {
+            ending = &mut orders.ending => break ending.unwrap_or(Ending::Stop),
+            Some(config) = orders.reloads.recv() => reload(listener.tls.as_ref(), &config),
+            Some(result) = engine.join_next() => return Err(engine_failed(result)),
+        }
+    };
+    let is_handed_over = ending == Ending::HandOver;
+    if is_handed_over {
+        stop.send_replace(true);
+        // The successor waits for its port.
+        admin.abort_all();
+        if context.bus.is_none() {
+            grace = Duration::ZERO;
+        }
     }
 
     info!(grace_s = grace.as_secs(), "draining");
@@ -200,7 +234,7 @@ pub async fn run(
     context.gateway.admission.close();
     hub.drain(Farewell::of(Code::Reconnect), grace).await;
     // Without connections there is nothing to wait for, but a load balancer has to see that /ready says no.
-    let notice = if context.is_watched() {
+    let notice = if context.is_watched() && !is_handed_over {
         NOTICE.min(grace)
     } else {
         Duration::ZERO
@@ -226,6 +260,37 @@ pub async fn run(
             Ok(())
         }
         Some(result) = engine.join_next() => Err(engine_failed(result)),
+    }
+}
+
+/// Serves the admin listener until it is dropped. Where there is none yet, the process before has it still: this one tries
+/// again for as long as it lives, every [`ADMIN_PAUSE`].
+async fn serve_admin(
+    tcp: Option<TcpListener>,
+    settings: config::Admin,
+    routes: BoxedFilter<(Response,)>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut tcp = tcp;
+    let tcp = loop {
+        match tcp.take().map_or_else(|| listen::open_admin(&settings), Ok) {
+            Ok(tcp) => break tcp,
+            Err(error) => debug!(%error, "the admin listener waits"),
+        }
+        sleep(ADMIN_PAUSE).await;
+    };
+    if let Ok(address) = tcp.local_addr() {
+        info!(%address, "admin listener");
+    }
+    Acceptor::admin(routes, stopped).run(tcp).await;
+}
+
+/// Takes over what can change without a restart.
+fn reload(tls: Option<&Tls>, config: &Config) {
+    if let Some(tls) = tls
+        && let Err(error) = tls.reload(&config.server)
+    {
+        error!(%error, "the certificate stays as it was");
     }
 }
 
