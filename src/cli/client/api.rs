@@ -146,10 +146,15 @@ impl Answer {
     pub(in crate::cli) fn good(self) -> Result<Answer, ApiError> {
         match self.status {
             200..300 => Ok(self),
-            status => Err(ApiError::Refused {
-                status,
-                text: self.beginning(),
-            }),
+            status => {
+                // What follows tells a developer what to sign, and is of no use to whoever reads this.
+                let text = self.beginning();
+                let end = text.find(": you should have sent").unwrap_or(text.len());
+                Err(ApiError::Refused {
+                    status,
+                    text: text[..end].to_owned(),
+                })
+            }
         }
     }
 

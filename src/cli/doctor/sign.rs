@@ -77,11 +77,7 @@ pub(super) async fn secret(api: &Api, app: &Credentials) -> Verdict<()> {
         ApiError::Refused { text, .. } => text.as_str(),
         ApiError::NoAnswer(_) => "",
     };
-    // Who is told what should have been signed must not read the secret's hash in a log.
-    let found = match text.split_once(": you should have sent") {
-        Some((begun, _)) => format!("the server says 401: {begun}"),
-        None => error.to_string(),
-    };
+    let found = error.to_string();
     let cure = if text.starts_with("Invalid signature") {
         "the secret is not the server's: use the same PUSHER_APP_SECRET (secret under [[apps]]) here and there; if it is, a \
          proxy changes the path or the query"

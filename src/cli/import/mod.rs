@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! * `draft`: the file in the making, and what does not go into it.
-//! * `soketi`: soketi.json, and the SOKETI_ variables that say the same. `webhooks`: those of its apps.
+//! * `soketi`: soketi.json, and the SOKETI_ variables that say the same.
 //! * `laravel`: the REVERB_ and PUSHER_ variables of a Laravel `.env`.
 //! * `value`: numbers and switches, however they are written.
 //!
@@ -13,7 +13,6 @@ mod draft;
 mod laravel;
 mod soketi;
 mod value;
-mod webhooks;
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -66,12 +65,6 @@ pub(super) fn run(args: Args) -> Result<(), CommandError> {
             names.join(", ")
         ))
     })?;
-    for line in draft.left() {
-        output::note(&styled(
-            OPEN,
-            format!("not carried over: {}", output::harmless(line)),
-        ));
-    }
     match &args.output {
         None => output::last_line(text.trim_end()),
         Some(path) => {
@@ -82,6 +75,12 @@ pub(super) fn run(args: Args) -> Result<(), CommandError> {
                 format!("wrote {path}; start with: gema serve --config {path}"),
             ));
         }
+    }
+    for line in draft.left() {
+        output::note(&styled(
+            OPEN,
+            format!("not carried over: {}", output::harmless(line)),
+        ));
     }
     Ok(())
 }
@@ -107,11 +106,10 @@ impl Read {
         for variable in dotenvy::from_read_iter(text.as_bytes()) {
             match variable {
                 Ok((name, value)) => self.variable(name, value),
-                // The line may hold a secret; its name will do.
-                Err(dotenvy::Error::LineParse(line, _)) => {
-                    let name = line.split('=').next().unwrap_or_default().trim();
+                Err(dotenvy::Error::LineParse(part, _)) => {
+                    let name = name_of(&text, &part);
                     self.draft.leave(&format!(
-                        "{name}: the line cannot be read; values with spaces go in quotes"
+                        "{name}: it cannot be read; values with spaces go in quotes"
                     ));
                 }
                 Err(error) => return Err(unreadable(format!("cannot be read: {error}"))),
@@ -149,6 +147,13 @@ impl Read {
         self.draft.keep_the_development_secret_at_home();
         Ok(self.draft)
     }
+}
+
+/// The name of the variable that has this in its line. The value may be a secret, and is not shown.
+fn name_of<'t>(text: &'t str, part: &str) -> &'t str {
+    let line = text.lines().find(|line| line.contains(part.trim()));
+    let name = line.and_then(|line| line.split_once('='));
+    name.map_or("a line without a name", |(name, _)| name.trim())
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

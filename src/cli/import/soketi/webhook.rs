@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 use serde_json::Value;
 
-use super::draft::{Draft, Keys};
-use super::value::text;
 use crate::apps::WebhookEvent;
+use crate::cli::import::draft::{Draft, Keys};
+use crate::cli::import::value::text;
 
 /// Headers that gema sets itself, and Soketi too.
 const OWN_HEADERS: [&str; 4] = ["content-type", "x-pusher-key", "x-pusher-signature", "host"];

@@ -1,85 +1,21 @@
 //! Soketi's options, as soketi.json and the SOKETI_ variables set them, in gema's words.
 //! Source: "Configuring the server" and the pages behind it at docs.soketi.app, and the names in Soketi's command line.
 
-use serde_json::{Map, Value, json};
+//!
+//! # Layout
+//!
+//! * `options`: what was set, as a tree. `app`, `webhook`: one of its apps.
 
-use super::draft::{Draft, DraftApp, userinfo};
+mod app;
+mod options;
+mod webhook;
+
+use serde_json::{Value, json};
+
+pub(super) use self::options::Options;
+
+use super::draft::{Draft, userinfo};
 use super::value::{flag, number, parsed, text};
-use super::webhooks;
-
-/// The variables, without SOKETI_, and the options that they set; those of DEFAULT_APP_ are the first app's.
-const VARIABLES: &[(&str, &str)] = &[
-    ("ADAPTER_DRIVER", "adapter.driver"),
-    ("ADAPTER_REDIS_CLUSTER_MODE", "adapter.redis.clusterMode"),
-    ("ADAPTER_REDIS_PREFIX", "adapter.redis.prefix"),
-    ("APP_MANAGER_DRIVER", "appManager.driver"),
-    ("CHANNEL_CACHE_TTL", "channelLimits.cacheTtl"),
-    (
-        "CHANNEL_LIMITS_MAX_NAME_LENGTH",
-        "channelLimits.maxNameLength",
-    ),
-    ("DB_REDIS_CLUSTER_NODES", "database.redis.clusterNodes"),
-    ("DB_REDIS_DB", "database.redis.db"),
-    ("DB_REDIS_HOST", "database.redis.host"),
-    ("DB_REDIS_INSTANCE_NAME", "database.redis.name"),
-    ("DB_REDIS_KEY_PREFIX", "database.redis.keyPrefix"),
-    ("DB_REDIS_PASSWORD", "database.redis.password"),
-    ("DB_REDIS_PORT", "database.redis.port"),
-    ("DB_REDIS_SENTINELS", "database.redis.sentinels"),
-    (
-        "DB_REDIS_SENTINEL_PASSWORD",
-        "database.redis.sentinelPassword",
-    ),
-    ("DB_REDIS_USERNAME", "database.redis.username"),
-    ("DEBUG", "debug"),
-    ("DEFAULT_APP_ENABLED", "enabled"),
-    ("DEFAULT_APP_ENABLE_CLIENT_MESSAGES", "enableClientMessages"),
-    ("DEFAULT_APP_ID", "id"),
-    ("DEFAULT_APP_KEY", "key"),
-    (
-        "DEFAULT_APP_MAX_BACKEND_EVENTS_PER_SEC",
-        "maxBackendEventsPerSecond",
-    ),
-    (
-        "DEFAULT_APP_MAX_CLIENT_EVENTS_PER_SEC",
-        "maxClientEventsPerSecond",
-    ),
-    ("DEFAULT_APP_MAX_CONNS", "maxConnections"),
-    (
-        "DEFAULT_APP_MAX_READ_REQ_PER_SEC",
-        "maxReadRequestsPerSecond",
-    ),
-    ("DEFAULT_APP_SECRET", "secret"),
-    (
-        "DEFAULT_APP_USER_AUTHENTICATION",
-        "enableUserAuthentication",
-    ),
-    ("DEFAULT_APP_WEBHOOKS", "webhooks"),
-    ("EVENT_MAX_BATCH_SIZE", "eventLimits.maxBatchSize"),
-    (
-        "EVENT_MAX_CHANNELS_AT_ONCE",
-        "eventLimits.maxChannelsAtOnce",
-    ),
-    ("EVENT_MAX_NAME_LENGTH", "eventLimits.maxNameLength"),
-    ("EVENT_MAX_SIZE_IN_KB", "eventLimits.maxPayloadInKb"),
-    ("HOST", "host"),
-    ("PATH_PREFIX", "pathPrefix"),
-    ("PORT", "port"),
-    ("PRESENCE_MAX_MEMBERS", "presence.maxMembersPerChannel"),
-    ("PRESENCE_MAX_MEMBER_SIZE", "presence.maxMemberSizeInKb"),
-    ("SHUTDOWN_GRACE_PERIOD", "shutdownGracePeriod"),
-    ("SSL_CERT", "ssl.certPath"),
-    ("SSL_KEY", "ssl.keyPath"),
-    ("METRICS_ENABLED", "metrics.enabled"),
-    ("METRICS_SERVER_PORT", "metrics.port"),
-    ("METRICS_HOST", "metrics.host"),
-    ("METRICS_PROMETHEUS_PREFIX", "metrics.prometheus.prefix"),
-    ("QUEUE_DRIVER", "queue.driver"),
-    ("RATE_LIMITER_DRIVER", "rateLimiter.driver"),
-    ("SSL_PASS", "ssl.passphrase"),
-    ("WEBHOOKS_BATCHING", "webhooks.batching.enabled"),
-    ("WEBHOOKS_BATCHING_DURATION", "webhooks.batching.duration"),
-];
 
 /// Why an option, or all below it, has no place in gema.toml.
 const REASONS: &[(&str, &str)] = &[
@@ -116,86 +52,6 @@ const REASONS: &[(&str, &str)] = &[
     ),
     ("ssl.caPath", "server.tls_cert holds the whole chain"),
 ];
-
-/// Options as Soketi has them: nested objects, whatever way they were written.
-#[derive(Debug, Default)]
-pub(super) struct Options {
-    tree: Map<String, Value>,
-    /// Whether any file was Soketi's.
-    given: bool,
-}
-
-impl Options {
-    /// Lays a file over what is known: `{"a.b": 1}` is as good as `{"a": {"b": 1}}`.
-    pub(super) fn lay(&mut self, file: Value) {
-        self.given = true;
-        if let Value::Object(options) = file {
-            for (path, value) in options {
-                self.set(&path, value);
-            }
-        }
-    }
-
-    /// Lays a variable over it; `name` is without SOKETI_. Gives whether there is such a one.
-    pub(super) fn lay_variable(&mut self, name: &str, value: String) -> bool {
-        let Some((name, path)) = VARIABLES.iter().find(|(known, _)| *known == name) else {
-            return false;
-        };
-        self.given = true;
-        match name.starts_with("DEFAULT_APP_") {
-            true => self.set_in_first_app(path, value.into()),
-            false => self.set(path, value.into()),
-        }
-        true
-    }
-
-    fn set(&mut self, path: &str, value: Value) {
-        let mut table = &mut self.tree;
-        let mut rest = path;
-        while let Some((step, below)) = rest.split_once('.') {
-            let next = table.entry(step).or_insert_with(|| json!({}));
-            if !next.is_object() {
-                *next = json!({});
-            }
-            let Value::Object(inner) = next else { return };
-            (table, rest) = (inner, below);
-        }
-        match (table.get_mut(rest), value) {
-            (Some(Value::Object(known)), Value::Object(more)) => known.extend(more),
-            (_, value) => {
-                table.insert(rest.to_owned(), value);
-            }
-        }
-    }
-
-    /// Sets a key of the first app, which is there afterwards.
-    fn set_in_first_app(&mut self, key: &str, value: Value) {
-        let mut apps = match self.take("appManager.array.apps").map(parsed) {
-            Some(Value::Array(apps)) => apps,
-            _ => Vec::new(),
-        };
-        match apps.first_mut().and_then(Value::as_object_mut) {
-            Some(app) => {
-                app.insert(key.to_owned(), value);
-            }
-            None => apps.insert(0, json!({ key: value })),
-        }
-        self.set("appManager.array.apps", apps.into());
-    }
-
-    /// Takes an option out; what is left at the end has no counterpart.
-    fn take(&mut self, path: &str) -> Option<Value> {
-        let (parents, name) = match path.rsplit_once('.') {
-            Some((parents, name)) => (parents, name),
-            None => return self.tree.remove(path).filter(|value| !value.is_null()),
-        };
-        let mut table = &mut self.tree;
-        for step in parents.split('.') {
-            table = table.get_mut(step)?.as_object_mut()?;
-        }
-        table.remove(name).filter(|value| !value.is_null())
-    }
-}
 
 impl Options {
     /// Puts everything into the draft.
@@ -371,8 +227,8 @@ impl Options {
                 draft.leave("appManager.array.apps: an entry that is no object");
                 continue;
             };
-            rates.push(rate(&mut app));
-            let app = read_app(app, draft, batch_ms);
+            rates.push(app::rate(&mut app));
+            let app = app::read(app, draft, batch_ms);
             draft.add(app);
         }
         // gema counts each connection's, for all apps alike; Soketi's -1 is any number.
@@ -390,9 +246,7 @@ impl Options {
 
     /// Says of every option that nobody took why.
     fn rest(self, draft: &mut Draft) {
-        let mut leaves = Vec::new();
-        flatten("", &Value::Object(self.tree), &mut leaves);
-        for (path, value) in leaves {
+        for (path, value) in self.leaves() {
             let means_nothing = !flag(&value) || value == json!([]) || value == json!({});
             let is_default = matches!(
                 (path.as_str(), value.as_str()),
@@ -402,7 +256,10 @@ impl Options {
                         Some("local" | "memory")
                     )
             );
-            if means_nothing || is_default {
+            // Everybody may in gema too, unless an app says otherwise.
+            let open_cors =
+                path.starts_with("cors.") && (path != "cors.origin" || value == json!(["*"]));
+            if means_nothing || is_default || open_cors {
                 continue;
             }
             let reason = REASONS.iter().find(|(prefix, _)| {
@@ -434,74 +291,6 @@ impl Options {
     }
 }
 
-/// Client events a second and connection; 0 = any number.
-fn rate(app: &mut Map<String, Value>) -> i64 {
-    let names = [
-        "maxClientEventsPerSecond",
-        "MaxClientEventsPerSecond",
-        "max_client_events_per_sec",
-    ];
-    let rate = names.iter().find_map(|name| app.remove(*name));
-    rate.as_ref().and_then(number).unwrap_or(-1).max(0)
-}
-
-fn read_app(mut app: Map<String, Value>, draft: &mut Draft, batch_ms: i64) -> DraftApp {
-    // Soketi reads the columns of its databases under other spellings.
-    let mut take = |names: [&str; 3]| {
-        let found = names.iter().find_map(|name| app.remove(*name));
-        found.filter(|value| !value.is_null())
-    };
-    let word = |value: Option<Value>, default: &str| {
-        let word = value.as_ref().and_then(text);
-        word.unwrap_or_else(|| default.to_owned())
-    };
-    let mut read = DraftApp {
-        id: word(take(["id", "AppId", "app_id"]), "app-id"),
-        key: word(take(["key", "AppKey", "app_key"]), "app-key"),
-        secret: word(take(["secret", "AppSecret", "app_secret"]), "app-secret"),
-        ..DraftApp::default()
-    };
-    if take(["enabled", "Enabled", "enabled"]).is_some_and(|on| !flag(&on)) {
-        read.keys.push(("enabled", false.into()));
-    }
-    // Off in Soketi unless it is switched on.
-    let clients = take([
-        "enableClientMessages",
-        "EnableClientMessages",
-        "enable_client_messages",
-    ]);
-    let clients = clients.is_some_and(|on| flag(&on));
-    read.keys.push(("client_events", clients.into()));
-    let most = take(["maxConnections", "MaxConnections", "max_connections"]);
-    if let Some(most) = most.as_ref().and_then(number).filter(|most| *most > 0) {
-        read.keys.push(("max_connections", most.into()));
-    }
-    // What is derived from others, or on in gema anyway.
-    take([
-        "enableUserAuthentication",
-        "EnableUserAuthentication",
-        "enable_user_authentication",
-    ]);
-    let webhooks = take(["webhooks", "Webhooks", "webhooks"]).map(parsed);
-    let id = read.id.clone();
-    if let Some(Value::Array(webhooks)) = webhooks {
-        for webhook in webhooks {
-            read.webhooks
-                .extend(webhooks::read(webhook, &id, batch_ms, draft));
-        }
-    }
-    for (name, value) in app {
-        // -1 is no limit, and so is what was never set.
-        let set = flag(&value) && number(&value) != Some(-1);
-        if set && !name.starts_with("has") {
-            draft.leave(&format!(
-                "{name} of app {id}: gema's limits are for all apps; see [limits]"
-            ));
-        }
-    }
-    read
-}
-
 /// `[{"host": "a", "port": 1}]`, or text that holds it, as `a:1`.
 fn addresses(value: Option<Value>) -> Vec<String> {
     let Some(Value::Array(list)) = value.map(parsed) else {
@@ -528,19 +317,4 @@ pub(super) fn bracketed(host: &str) -> String {
 
 fn is_file(path: &str) -> bool {
     std::path::Path::new(path).is_file()
-}
-
-fn flatten(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
-    match value {
-        Value::Object(table) if !table.is_empty() => {
-            for (name, value) in table {
-                let below = match path {
-                    "" => name.clone(),
-                    path => format!("{path}.{name}"),
-                };
-                flatten(&below, value, leaves);
-            }
-        }
-        leaf => leaves.push((path.to_owned(), leaf.clone())),
-    }
 }
