@@ -285,23 +285,25 @@ async fn a_certificate_of_an_unknown_authority_is_found() {
 #[tokio::test]
 async fn a_self_signed_certificate_is_found() {
     let (_other, ca, _directory) = server_with(|_| {}).await;
-    let directory = tempfile::tempdir().unwrap();
-    let own = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-    let (cert, key) = (
-        directory.path().join("cert.pem"),
-        directory.path().join("key.pem"),
-    );
-    std::fs::write(&cert, own.cert.pem()).unwrap();
-    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
-    let server = Server::with(&format!("[server]\ntls_cert = {cert:?}\ntls_key = {key:?}")).await;
-    let report = doctor_over_tls(&server, &ca).await;
-    let (found, _) = report.failed(&["tls"]);
-    assert!(found.contains("self-signed"), "{found}");
-    // Believed once it is named.
-    assert_eq!(
-        doctor_over_tls(&server, cert.to_str().unwrap()).await.code,
-        0
-    );
+    // `openssl req -x509` makes one that is an authority besides.
+    for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
+        let directory = tempfile::tempdir().unwrap();
+        let own = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        params.is_ca = is_ca;
+        let pem = params.self_signed(&own).unwrap().pem();
+        let (cert, key) = (
+            directory.path().join("cert.pem"),
+            directory.path().join("key.pem"),
+        );
+        std::fs::write(&cert, pem).unwrap();
+        std::fs::write(&key, own.serialize_pem()).unwrap();
+        let toml = format!("[server]\ntls_cert = {cert:?}\ntls_key = {key:?}");
+        let server = Server::with(&toml).await;
+        let report = doctor_over_tls(&server, &ca).await;
+        let (found, _) = report.failed(&["tls"]);
+        assert!(found.contains("self-signed"), "{found}");
+    }
 }
 
 #[tokio::test]

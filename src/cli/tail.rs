@@ -218,33 +218,31 @@ impl Tail {
         let Some(channels) = listed["channels"].as_object() else {
             return Ok(());
         };
-        let occupied = |name: &String, by_others_than: u64| {
-            let count = &channels.get(name).unwrap_or(&Value::Null)["subscription_count"];
-            count
-                .as_u64()
-                .unwrap_or(u64::from(channels.contains_key(name)) * 2)
-                > by_others_than
+        // How many others are in a channel; a server that does not count is taken at its word that somebody is.
+        let others = |name: &str, ours: bool| {
+            let known = channels.get(name);
+            let count = known.map_or(0, |of| of["subscription_count"].as_u64().unwrap_or(2));
+            count.saturating_sub(u64::from(ours))
         };
-        let left: Vec<String> = self
-            .heard
-            .iter()
-            .filter(|name| !occupied(name, 1))
-            .cloned()
-            .collect();
+        let mut joined: Vec<&String> = Vec::new();
+        for channel in channels.keys() {
+            let wanted = !channel.starts_with("presence-") && !channel.starts_with('#');
+            if wanted && !self.heard.contains(channel) && others(channel, false) > 0 {
+                joined.push(channel);
+            }
+        }
+        let alone = |name: &&String| others(name, true) == 0;
+        let left: Vec<String> = self.heard.iter().filter(alone).cloned().collect();
         for channel in left {
             self.heard.remove(&channel);
             socket.unsubscribe(&channel).await.map_err(Over::Ended)?;
         }
-        for channel in channels.keys() {
-            let wanted = !channel.starts_with("presence-") && !channel.starts_with('#');
-            if wanted && !self.heard.contains(channel) && occupied(channel, 0) {
-                if self.heard.len() == MOST {
-                    break;
-                }
-                self.subscribe(socket, channel.clone())
-                    .await
-                    .map_err(Over::Ended)?;
+        for channel in joined {
+            if self.heard.len() == MOST {
+                break;
             }
+            let subscribed = self.subscribe(socket, channel.clone()).await;
+            subscribed.map_err(Over::Ended)?;
         }
         Ok(())
     }

@@ -118,6 +118,8 @@ impl Command {
         let err = directory.path().join("stderr");
         let input = directory.path().join("stdin");
         std::fs::write(&input, self.input.unwrap_or_default()).expect("a file");
+        // It may be looked at before the shell has made it.
+        std::fs::write(&err, "").expect("a file");
         // The shell lends its hand for the redirections, and is replaced by the program.
         let redirected = "err=$1 input=$2; shift 2; exec \"$@\" 2>\"$err\" <\"$input\"";
         let mut args = vec!["-c", redirected, "sh", path(&err), path(&input)];

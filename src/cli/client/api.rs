@@ -37,6 +37,14 @@ pub(in crate::cli) enum ApiError {
     /// Nobody answered.
     #[error("{0}")]
     NoAnswer(String),
+    /// Somebody else answered.
+    #[error("the answer is {status} and no JSON, so this is no Pusher server: {text}")]
+    Strange {
+        /// HTTP's.
+        status: u16,
+        /// The beginning of the body.
+        text: String,
+    },
     /// The server refused.
     #[error("the server says {status}: {text}")]
     Refused {
@@ -142,10 +150,14 @@ impl Api {
 }
 
 impl Answer {
-    /// The answer if it is a good one.
+    /// The answer of the signed API if it is a good one: JSON, which a web page with 200 is not.
     pub(in crate::cli) fn good(self) -> Result<Answer, ApiError> {
         match self.status {
-            200..300 => Ok(self),
+            200..300 if self.text.starts_with('{') => Ok(self),
+            status @ 200..300 => Err(ApiError::Strange {
+                status,
+                text: self.beginning(),
+            }),
             status => {
                 // What follows tells a developer what to sign, and is of no use to whoever reads this.
                 let text = self.beginning();
@@ -190,10 +202,14 @@ pub(in crate::cli) fn beginning(text: &str) -> String {
 impl ApiError {
     /// What to do about a refusal, where there is something better to say than to try again.
     pub(in crate::cli) fn cure(&self) -> Option<&'static str> {
-        let ApiError::Refused { status, text } = self else {
-            return Some(
-                "start the server (gema serve), or say where it is with --url; gema doctor URL finds out more",
-            );
+        let (status, text) = match self {
+            ApiError::Refused { status, text } => (status, text),
+            ApiError::Strange { .. } => return Some("name the server with --url"),
+            ApiError::NoAnswer(_) => {
+                return Some(
+                    "start the server (gema serve), or say where it is with --url; gema doctor URL finds out more",
+                );
+            }
         };
         match status {
             401 if text.contains("Timestamp") => {

@@ -249,7 +249,8 @@ fn certificate(host: &str, problem: &CertificateError, judgement: Judgement) -> 
              trusts, and try again with --ca"
                 .to_owned(),
         ),
-        CertificateError::UnknownIssuer => (
+        // A wrong signature is that of another authority by the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             "the certificate is signed by nobody this machine knows".to_owned(),
             "let server.tls_cert hold the whole chain (certbot's fullchain.pem, not cert.pem); an authority of your \
              own is named with --ca"

@@ -108,9 +108,12 @@ impl Trust {
             return false;
         };
         let verified = verifier.verify_server_cert(certificate, &[], name, &[], now);
+        // Another one's signature does not hold under its own key, or names another issuer.
         !matches!(
             verified,
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+            Err(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature
+            ))
         )
     }
 }

@@ -75,7 +75,7 @@ pub(super) async fn secret(api: &Api, app: &Credentials) -> Verdict<()> {
     };
     let text = match &error {
         ApiError::Refused { text, .. } => text.as_str(),
-        ApiError::NoAnswer(_) => "",
+        ApiError::NoAnswer(_) | ApiError::Strange { .. } => "",
     };
     let found = error.to_string();
     let cure = if text.starts_with("Invalid signature") {
