@@ -103,6 +103,12 @@ fn every_promise_of_a_cluster_has_a_test_that_exists() {
 }
 
 #[test]
+fn every_promise_about_restarts_has_a_test_that_exists() {
+    let found = prove(include_str!("../docs/operating.md"), 2);
+    assert_eq!(found, 4, "the table has been read");
+}
+
+#[test]
 fn the_description_of_the_api_has_the_version_and_the_limits_of_the_program() {
     let description = include_str!("../config/openapi.yaml");
     let version = concat!("\n  version: ", env!("CARGO_PKG_VERSION"), "\n");

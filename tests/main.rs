@@ -36,6 +36,7 @@ mod documents;
 mod drain;
 mod fallback;
 mod guards;
+mod hand_over;
 mod handshake;
 mod harness;
 mod hostile_input;

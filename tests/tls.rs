@@ -162,6 +162,42 @@ async fn plain_http_on_a_tls_port_ends_alone() {
 }
 
 #[tokio::test]
+async fn a_renewed_certificate_is_used_after_a_reload_and_no_connection_is_lost() {
+    let (server, connector, directory) = server("").await;
+    let mut before = client(&server, &connector).await;
+    let (cert, key) = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
+    let toml = format!("[server]\ntls_cert = {cert:?}\ntls_key = {key:?}\n");
+    let renewed = generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    std::fs::write(&cert, renewed.cert.pem()).unwrap();
+    std::fs::write(&key, renewed.signing_key.serialize_pem()).unwrap();
+    client(&server, &connector).await;
+    server.reload(&toml).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(renewed.cert.der().clone()).unwrap();
+    let config = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let renewed = TlsConnector::from(Arc::new(config));
+    until("the new certificate", async || {
+        let tcp = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        renewed.connect(name, tcp).await.is_ok()
+    })
+    .await;
+    // What cannot be used changes nothing. The second is taken once the first is done with.
+    let broken = toml.replace("cert.pem", "key.pem");
+    server.reload(&broken).await;
+    server.reload(&broken).await;
+    client(&server, &renewed).await;
+    let ping = json!({ "event": "pusher:ping", "data": {} }).to_string();
+    before.send(Message::text(ping)).await.unwrap();
+    assert_eq!(next(&mut before).await["event"], "pusher:pong");
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_used_stops_the_start_and_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("empty.pem");

@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //!
-//! * `serve` (with `banner`, `logging`), `check`, `trigger`, `tail`, `token`, `doctor`, `import`, `completions`: the commands.
+//! * `serve` (with `banner`, `logging`, `signals`, `successor`), `check`, `trigger`, `tail`, `token`, `doctor`, `import`,
+//!   `completions`: the commands.
 //! * `target`: which server and which app a command means. `client`: talking to that server.
 //! * `output`: colours, JSON, progress.
 
@@ -16,6 +17,8 @@ mod import;
 mod logging;
 mod output;
 mod serve;
+mod signals;
+mod successor;
 mod tail;
 mod target;
 mod token;
@@ -75,6 +78,8 @@ enum CommandError {
     Signals(std::io::Error),
     #[error("the address of the listener is not known: {0}")]
     Address(std::io::Error),
+    #[error("the socket cannot be taken over: {0}")]
+    Inherited(std::io::Error),
     #[error(transparent)]
     Server(#[from] ServerError),
     /// The arguments do not go together, or not with the configuration; the text has the cure.
@@ -121,6 +126,7 @@ impl CommandError {
             | CommandError::Runtime(_)
             | CommandError::Signals(_)
             | CommandError::Address(_)
+            | CommandError::Inherited(_)
             | CommandError::Server(_)
             | CommandError::Failed(_) => ExitCode::from(1),
         }

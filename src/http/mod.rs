@@ -46,6 +46,7 @@ use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
 use hyper::{StatusCode, Uri};
 use serde::Serialize;
+use tokio::runtime::Handle;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
@@ -113,6 +114,8 @@ pub struct Context {
     pub store: Option<Arc<Store>>,
     /// How long rows of the outbox wait, when it is on.
     pub outbox_lag: Option<Arc<Lag>>,
+    /// Where work is done that would keep connections waiting.
+    pub background: Handle,
     /// Set on SIGTERM: not fit for new traffic.
     pub draining: AtomicBool,
     /// When `/ready` was last asked, in milliseconds of [`clock::now_ms`]; 0 = never.

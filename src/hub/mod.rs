@@ -31,6 +31,7 @@ mod report;
 mod shard;
 mod subscribers;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,7 +41,6 @@ use gema_protocol::frame::Frame;
 use gema_protocol::liveness::Liveness;
 use gema_protocol::socket_id::SocketId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 pub use self::farewell::Farewell;
 pub use self::link::{Drained, Link};
@@ -53,6 +53,16 @@ use self::shard::Shard;
 /// Commands that wait for one shard. A publisher that finds it full waits, and so slows down with the
 /// shard; 4,096 commands are about 400 KiB and a few milliseconds of work.
 const INBOX: usize = 4096;
+
+thread_local! {
+    /// The shard that lives on this thread.
+    static HOME: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Says that the shard with this number lives on this thread, and the connections that are made here with it.
+pub fn make_home(shard: usize) {
+    HOME.set(Some(shard));
+}
 
 /// A channel of one app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,30 +99,39 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts the shards as tasks of `tasks`; they end when the hub is dropped. A shard that ends earlier
-    /// has panicked, and whoever owns `tasks` has to end the process: its connections are lost.
-    pub fn start(settings: &Settings, node: u64, tasks: &mut JoinSet<()>) -> Arc<Hub> {
+    /// The hub, and the work of its shards in their order: each is to be run as a task of its own, best on a thread of its
+    /// own that calls [`make_home`] first. They end when the hub is dropped. A shard that ends earlier has panicked, and
+    /// whoever runs it has to end the process: its connections are lost.
+    pub fn new(
+        settings: &Settings,
+        node: u64,
+    ) -> (Arc<Hub>, Vec<impl Future<Output = ()> + Send + use<>>) {
         let count = settings.shards.max(1);
-        let mut shards = Vec::with_capacity(count);
-        for _ in 0..count {
-            let (sender, inbox) = mpsc::channel(INBOX);
-            let shard = Shard::new(settings.clone(), sender.downgrade());
-            tasks.spawn(shard.run(inbox));
-            shards.push(sender);
-        }
-        Arc::new(Hub {
+        let (shards, work) = (0..count)
+            .map(|_| {
+                let (sender, inbox) = mpsc::channel(INBOX);
+                let shard = Shard::new(settings.clone(), sender.downgrade());
+                (sender, shard.run(inbox))
+            })
+            .unzip();
+        let hub = Hub {
             directory: Directory::new(count),
             shards,
             node,
             next: AtomicU64::new(1),
-        })
+        };
+        (Arc::new(hub), work)
     }
 
-    /// A socket id that no other connection of the cluster has.
+    /// A socket id that no other connection of the cluster has. Its shard is the one whose home this thread is, if it is
+    /// one: what goes on between a connection and its shard then wakes no other core.
     pub fn next_socket_id(&self) -> SocketId {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let shards = self.shards.len() as u64;
+        let shard = HOME.get().map_or(turn, |shard| shard as u64) % shards;
         SocketId {
             node: self.node,
-            number: self.next.fetch_add(1, Ordering::Relaxed),
+            number: turn * shards + shard,
         }
     }
 
@@ -269,5 +288,44 @@ impl Hub {
     async fn tell(&self, id: ConnectionId, command: Command) {
         // The inbox is closed only when the process is ending.
         drop(self.shards[self.shard_of(id)].send(command).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_made_on_a_shards_thread_is_that_shards() {
+        let settings = Settings {
+            shards: 3,
+            outbox_bytes: 1000,
+            liveness: Liveness {
+                activity_timeout_ms: 1000,
+                pong_timeout_ms: 1000,
+            },
+        };
+        let (hub, _work) = Hub::new(&settings, 7);
+        let made = |hub: &Hub| {
+            let socket = hub.next_socket_id();
+            (socket.number, hub.shard_of(ConnectionId(socket.number)))
+        };
+        let mut numbers = HashSet::new();
+        for shard in 0..3 {
+            let hub = hub.clone();
+            let here = move || {
+                make_home(shard);
+                [made(&hub), made(&hub)]
+            };
+            for (number, of) in thread::spawn(here).join().unwrap() {
+                assert_eq!(of, shard);
+                assert!(numbers.insert(number), "{number} twice");
+            }
+        }
+        let elsewhere: HashSet<usize> = (0..3).map(|_| made(&hub).1).collect();
+        assert_eq!(elsewhere.len(), 3, "they take turns where no shard lives");
     }
 }

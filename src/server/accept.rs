@@ -2,7 +2,8 @@
 //! and the raw socket after an upgrade.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{self, IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +16,16 @@ use ipnet::IpNet;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
 use warp::reply::{Reply, Response};
 
 use super::forwarded;
+use super::listen::Tls;
 use crate::config::Config;
 use crate::http::{self, Call, Context, Cors};
 use crate::metrics::Metrics;
@@ -40,6 +41,9 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 /// hub decides about slow readers, and this is off.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a connection that we accepted just before the end may take for its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Room for a request's head: a path of 200 characters, a JWT, the cookies of a whole domain.
 const HEAD: usize = 32 * 1024;
 
@@ -49,7 +53,7 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 /// What every connection needs, cloned into each.
 #[derive(Clone)]
 struct Surroundings {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     trusted: Arc<[IpNet]>,
     path_prefix: Arc<str>,
     /// `None`: pages of other origins are told nothing.
@@ -63,15 +67,18 @@ struct Surroundings {
 pub(super) struct Acceptor {
     surroundings: Surroundings,
     routes: BoxedFilter<(Response,)>,
+    /// Where connections are served; never empty.
+    homes: Vec<Handle>,
 }
 
 impl Acceptor {
-    /// The public listener.
+    /// The public listener, whose connections live on the threads of `homes`.
     pub(super) fn new(
         config: &Config,
         context: Arc<Context>,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Tls>,
         stopped: watch::Receiver<bool>,
+        homes: &[Handle],
     ) -> Acceptor {
         let surroundings = Surroundings {
             tls,
@@ -84,10 +91,12 @@ impl Acceptor {
         Acceptor {
             surroundings,
             routes: http::routes(context),
+            homes: homes.to_vec(),
         }
     }
 
-    /// The admin listener: plain HTTP, no proxies, no pages of other origins.
+    /// The admin listener: plain HTTP, no proxies, no pages of other origins. Must be called inside the runtime that
+    /// serves it.
     pub(super) fn admin(
         routes: BoxedFilter<(Response,)>,
         stopped: watch::Receiver<bool>,
@@ -103,6 +112,7 @@ impl Acceptor {
         Acceptor {
             surroundings,
             routes,
+            homes: vec![Handle::current()],
         }
     }
 
@@ -110,44 +120,68 @@ impl Acceptor {
     pub(super) async fn run(self, listener: TcpListener) {
         let service = warp::service(self.routes);
         let mut stopped = self.surroundings.stopped.clone();
-        let mut connections = JoinSet::new();
+        // Held by each connection's task until HTTP is done with it.
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = accept(&listener) => accepted,
                 () = told_to_stop(&mut stopped) => break,
-                Some(_) = connections.join_next() => continue,
             };
             match accepted {
                 Ok((stream, peer)) => {
                     let served = serve(stream, peer, self.surroundings.clone(), service.clone());
-                    connections.spawn(served);
+                    let alive = alive.clone();
+                    quietest(&self.homes).spawn(async move {
+                        served.await;
+                        drop(alive);
+                    });
                 }
                 // The client gave up before we came to it, or we have no descriptor for it.
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     sleep(OUT_OF_DESCRIPTORS).await;
                 }
             }
         }
-        drop(listener);
-        while connections.join_next().await.is_some() {}
+        drop((listener, alive));
+        // It is never sent to.
+        all_gone.recv().await;
     }
 }
 
-async fn serve<S>(stream: TcpStream, peer: SocketAddr, surroundings: Surroundings, service: S)
+/// A connection that no runtime knows yet: the one that will serve it is another.
+async fn accept(listener: &TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream.into_std()?, peer))
+}
+
+/// Where the fewest tasks are: about one a connection. Taking turns would put all WebSockets on one thread if every
+/// second connection is a page's request.
+fn quietest(homes: &[Handle]) -> &Handle {
+    let fewest = homes
+        .iter()
+        .min_by_key(|home| home.metrics().num_alive_tasks());
+    fewest.unwrap_or(&homes[0])
+}
+
+async fn serve<S>(stream: net::TcpStream, peer: SocketAddr, surroundings: Surroundings, service: S)
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
 {
     // Events are small and must not wait for one another. Fails only on a socket that is gone already.
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return debug!(%peer, %error, "cannot serve a connection"),
+    };
     drop(stream.set_nodelay(true));
     drop(SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_PATIENCE)));
     let ip = peer.ip();
     match surroundings.tls.clone() {
         None => serve_http(stream, ip, surroundings, service).await,
-        Some(tls) => match timeout(TLS_PATIENCE, tls.accept(stream)).await {
+        Some(tls) => match timeout(TLS_PATIENCE, tls.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => serve_http(stream, ip, surroundings, service).await,
             Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => debug!(%peer, "TLS handshake took too long"),
@@ -163,8 +197,11 @@ where
     S::Future: Send,
 {
     let mut stopped = surroundings.stopped.clone();
-    let answer =
-        service_fn(move |request| answer(request, peer, surroundings.clone(), service.clone()));
+    let asked = &Notify::new();
+    let answer = service_fn(move |request| {
+        asked.notify_one();
+        answer(request, peer, surroundings.clone(), service.clone())
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
@@ -175,6 +212,12 @@ where
     let result = tokio::select! {
         result = &mut connection => result,
         () = told_to_stop(&mut stopped) => {
+            // We have accepted it, so its first request is ours, though it may still be on its way.
+            tokio::select! {
+                () = asked.notified() => {}
+                _ = &mut connection => return,
+                () = sleep(FIRST_REQUEST) => {}
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -257,6 +300,20 @@ fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::threads::Threads;
+
+    #[tokio::test]
+    async fn a_connection_goes_where_the_fewest_are() {
+        let threads = Threads::start(3).unwrap();
+        let homes = threads.handles();
+        for _ in 0..5 {
+            // As many tasks everywhere: the next goes to the first again.
+            for home in homes {
+                assert_eq!(quietest(homes).id(), home.id());
+                home.spawn(std::future::pending::<()>());
+            }
+        }
+    }
 
     #[test]
     fn a_prefix_is_taken_off_whole_segments_only() {

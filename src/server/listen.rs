@@ -1,8 +1,10 @@
 //! The listening socket and the certificate.
 
 use std::fmt::Display;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::io;
+use std::net::{self, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,9 +22,38 @@ const BACKLOG: i32 = 4096;
 /// Sockets that accept connections in the kernel already, and what it takes to speak TLS on the public one.
 pub struct Listener {
     pub(super) tcp: TcpListener,
-    pub(super) tls: Option<TlsAcceptor>,
-    /// `None` when it is off.
+    pub(super) tls: Option<Tls>,
+    /// `None` when it is off, or still with the process before.
     pub(super) admin: Option<TcpListener>,
+}
+
+/// How TLS is spoken; it can be replaced while connections come in.
+#[derive(Clone)]
+pub(super) struct Tls(Arc<RwLock<TlsAcceptor>>);
+
+impl Tls {
+    fn new(acceptor: TlsAcceptor) -> Tls {
+        Tls(Arc::new(RwLock::new(acceptor)))
+    }
+
+    /// For one handshake.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Handshakes from now on are made with the certificate that the settings name now. Connections stay.
+    ///
+    /// # Errors
+    /// The setting that cannot be used; all stays as it was.
+    pub(super) fn reload(&self, server: &Server) -> Result<(), ServerError> {
+        if let Some(acceptor) = tls(server)? {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+        }
+        Ok(())
+    }
 }
 
 impl Listener {
@@ -30,15 +61,23 @@ impl Listener {
     ///
     /// # Errors
     /// When the operating system does not say.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
+    }
+
+    /// Another hold on the public socket: it accepts until all have let go.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.tcp.as_fd().try_clone_to_owned()
     }
 
     /// Where the admin listener is, if it is on.
     ///
     /// # Errors
     /// When the operating system does not say.
-    pub fn admin_addr(&self) -> std::io::Result<Option<SocketAddr>> {
+    pub fn admin_addr(&self) -> io::Result<Option<SocketAddr>> {
         self.admin.as_ref().map(TcpListener::local_addr).transpose()
     }
 }
@@ -49,17 +88,39 @@ impl Listener {
 /// # Errors
 /// The setting that cannot be used.
 pub fn bind(config: &Config) -> Result<Listener, ServerError> {
-    let tls = tls(&config.server)?;
+    let tls = tls(&config.server)?.map(Tls::new);
     let Server { host, port, .. } = &config.server;
     let tcp = open(host, *port, "server.host, server.port")?;
-    let admin = match &config.admin {
-        Some(Admin { host, port, .. }) => {
-            let settings = "admin.host, admin.port; port 0 switches the admin listener off";
-            Some(open(host, *port, settings)?)
-        }
-        None => None,
-    };
+    let admin = config.admin.as_ref().map(open_admin).transpose()?;
     Ok(Listener { tcp, tls, admin })
+}
+
+/// The same with a public socket that the process before has opened. It still has the admin listener: that is opened once it
+/// lets go. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// The setting that cannot be used.
+pub fn listen_on(socket: net::TcpListener, config: &Config) -> Result<Listener, ServerError> {
+    let tls = tls(&config.server)?.map(Tls::new);
+    let tcp = socket
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(socket));
+    let tcp = tcp.map_err(|source| ServerError::Bind {
+        address: "the socket of the process before".to_owned(),
+        settings: "it is inherited",
+        source,
+    })?;
+    Ok(Listener {
+        tcp,
+        tls,
+        admin: None,
+    })
+}
+
+/// The admin listener.
+pub(super) fn open_admin(admin: &Admin) -> Result<TcpListener, ServerError> {
+    let settings = "admin.host, admin.port; port 0 switches the admin listener off";
+    open(&admin.host, admin.port, settings)
 }
 
 /// The first address of `host` that can be listened on.
@@ -69,7 +130,7 @@ fn open(host: &str, port: u16, settings: &'static str) -> Result<TcpListener, Se
         settings,
         source,
     };
-    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in (host, port).to_socket_addrs().map_err(failed)? {
         match listen(address) {
             Ok(tcp) => return Ok(tcp),
@@ -79,7 +140,7 @@ fn open(host: &str, port: u16, settings: &'static str) -> Result<TcpListener, Se
     Err(failed(last))
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

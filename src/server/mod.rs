@@ -5,12 +5,14 @@
 //! * [`listen`]: the socket and the certificate.
 //! * [`forwarded`]: who the client is behind trusted proxies.
 //! * [`accept`]: connections in, HTTP over each.
+//! * [`threads`]: where connections live.
 //!
 //! [`run`] takes its surroundings from outside, so that a test starts it on port 0.
 
 mod accept;
 mod forwarded;
 mod listen;
+mod threads;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -21,14 +23,20 @@ use std::time::Duration;
 use gema_protocol::code::Code;
 use gema_protocol::liveness::Liveness;
 use gema_protocol::session::Policy;
-use tokio::sync::{mpsc, watch};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{error, info};
+use tracing::{debug, error, info};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
 
-pub use self::listen::{Listener, bind};
+pub use self::listen::{Listener, bind, listen_on};
 
 use self::accept::Acceptor;
+use self::listen::Tls;
+use self::threads::Threads;
 use crate::admin;
 use crate::apps::{App, Apps};
 use crate::auth::{AuthSetupError, Authorizer};
@@ -62,6 +70,9 @@ const NOTICE: Duration = Duration::from_secs(2);
 
 /// How long Redis may take to let this node go, and the database to end the outbox' turn.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How often a successor looks whether the admin listener's port is free.
+const ADMIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// After that, how long the webhooks that are left may take.
 const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
@@ -98,6 +109,9 @@ pub enum ServerError {
     /// The operating system gave no random number for the node's id.
     #[error("no random number for the node's id: {0}")]
     Random(#[from] getrandom::Error),
+    /// The operating system gave no thread for a shard.
+    #[error("no thread for a shard (server.shards): {0}")]
+    Threads(std::io::Error),
     /// A shard panicked; its connections are lost, so the process must be started anew.
     #[error("the engine failed: {0}")]
     Engine(String),
@@ -129,13 +143,31 @@ impl ServerError {
     }
 }
 
-/// Serves on `listener` until `shutdown` resolves, then drains: `/ready` says no, nobody new gets in, and
-/// connections are closed with 4200 one after the other over `server.shutdown_grace_s`. HTTP is served until
-/// the last has gone.
+/// What whoever runs a server has to say to it.
+#[derive(Debug)]
+pub struct Orders {
+    /// When and how it ends; dropping the sender is [`Ending::Stop`].
+    pub ending: oneshot::Receiver<Ending>,
+    /// Configurations that take the place of the one before, as far as that goes without a restart: the certificate.
+    pub reloads: mpsc::Receiver<Config>,
+}
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It drains: `/ready` says no, nobody new gets in, and HTTP is served until the last connection has gone.
+    Stop,
+    /// The same, but another process listens on the same socket: this one accepts no more and its HTTP ends at once. Without
+    /// Redis between the two the connections are closed at once as well, for they would hear nothing of the other's events.
+    HandOver,
+}
+
+/// Serves on `listener` until it is told to end. Then connections are closed with 4200 one after the other over
+/// `server.shutdown_grace_s`.
 pub async fn run(
     listener: Listener,
     config: Config,
-    shutdown: impl Future<Output = ()> + Send,
+    mut orders: Orders,
 ) -> Result<(), ServerError> {
     let mut engine = JoinSet::new();
     // Below 2^32, as the ids of pusher.com; two nodes of a cluster differ with near certainty.
@@ -148,8 +180,12 @@ pub async fn run(
             pong_timeout_ms: config.limits.pong_timeout_s * 1000,
         },
     };
-    let hub = Hub::start(&settings, node, &mut engine);
-    let grace = Duration::from_secs(config.server.shutdown_grace_s);
+    let threads = Threads::start(settings.shards).map_err(ServerError::Threads)?;
+    let (hub, shards) = Hub::new(&settings, node);
+    for (shard, home) in shards.into_iter().zip(threads.handles()) {
+        engine.spawn_on(shard, home);
+    }
+    let mut grace = Duration::from_secs(config.server.shutdown_grace_s);
     let Parts {
         context,
         mut empty,
@@ -159,21 +195,36 @@ pub async fn run(
     } = parts(&config, &hub, node)?;
 
     let (stop, stopped) = watch::channel(false);
-    let acceptor = Acceptor::new(&config, context.clone(), listener.tls, stopped.clone());
+    let acceptor = Acceptor::new(
+        &config,
+        context.clone(),
+        listener.tls.clone(),
+        stopped.clone(),
+        threads.handles(),
+    );
     let mut accepting = tokio::spawn(acceptor.run(listener.tcp));
     // Dropped at the end, whatever is under way there.
     let mut admin = JoinSet::new();
-    if let (Some(tcp), Some(settings)) = (listener.admin, &config.admin) {
-        if let Ok(address) = tcp.local_addr() {
-            info!(%address, "admin listener");
-        }
+    if let Some(settings) = config.admin.clone() {
         let routes = admin::routes(context.clone(), &settings.token);
-        admin.spawn(Acceptor::admin(routes, stopped).run(tcp));
+        admin.spawn(serve_admin(listener.admin, settings, routes, stopped));
     }
 
-    tokio::select! {
-        () = shutdown => {}
-        Some(result) = engine.join_next() => return Err(engine_failed(result)),
+    let ending = loop {
+        tokio::select! {
+            ending = &mut orders.ending => break ending.unwrap_or(Ending::Stop),
+            Some(config) = orders.reloads.recv() => reload(listener.tls.as_ref(), &config),
+            Some(result) = engine.join_next() => return Err(engine_failed(result)),
+        }
+    };
+    let is_handed_over = ending == Ending::HandOver;
+    if is_handed_over {
+        stop.send_replace(true);
+        // The successor waits for its port.
+        admin.abort_all();
+        if context.bus.is_none() {
+            grace = Duration::ZERO;
+        }
     }
 
     info!(grace_s = grace.as_secs(), "draining");
@@ -183,7 +234,7 @@ pub async fn run(
     context.gateway.admission.close();
     hub.drain(Farewell::of(Code::Reconnect), grace).await;
     // Without connections there is nothing to wait for, but a load balancer has to see that /ready says no.
-    let notice = if context.is_watched() {
+    let notice = if context.is_watched() && !is_handed_over {
         NOTICE.min(grace)
     } else {
         Duration::ZERO
@@ -209,6 +260,37 @@ pub async fn run(
             Ok(())
         }
         Some(result) = engine.join_next() => Err(engine_failed(result)),
+    }
+}
+
+/// Serves the admin listener until it is dropped. Where there is none yet, the process before has it still: this one tries
+/// again for as long as it lives, every [`ADMIN_PAUSE`].
+async fn serve_admin(
+    tcp: Option<TcpListener>,
+    settings: config::Admin,
+    routes: BoxedFilter<(Response,)>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut tcp = tcp;
+    let tcp = loop {
+        match tcp.take().map_or_else(|| listen::open_admin(&settings), Ok) {
+            Ok(tcp) => break tcp,
+            Err(error) => debug!(%error, "the admin listener waits"),
+        }
+        sleep(ADMIN_PAUSE).await;
+    };
+    if let Ok(address) = tcp.local_addr() {
+        info!(%address, "admin listener");
+    }
+    Acceptor::admin(routes, stopped).run(tcp).await;
+}
+
+/// Takes over what can change without a restart.
+fn reload(tls: Option<&Tls>, config: &Config) {
+    if let Some(tls) = tls
+        && let Err(error) = tls.reload(&config.server)
+    {
+        error!(%error, "the certificate stays as it was");
     }
 }
 
@@ -338,6 +420,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         signing_app,
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
+        background: Handle::current(),
         draining: false.into(),
         ready_asked_ms: 0.into(),
         bus,

@@ -26,8 +26,9 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use gema::config::Config;
+use gema::server::{Ending, Orders};
 use gema::store::Address;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout, timeout_at};
 
@@ -63,7 +64,8 @@ pub struct Server {
     api: Api,
     /// Where the admin listener is, if the test wants it.
     pub admin: Option<SocketAddr>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<Ending>>,
+    reload: mpsc::Sender<Config>,
     running: JoinHandle<Result<(), gema::ServerError>>,
 }
 
@@ -98,14 +100,15 @@ impl Server {
         let listener = gema::server::bind(&config).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let admin = listener.admin_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(gema::run(listener, config, async {
-            drop(stopped.await);
-        }));
+        let (stop, ending) = oneshot::channel();
+        let (reload, reloads) = mpsc::channel(1);
+        let orders = Orders { ending, reloads };
+        let running = tokio::spawn(gema::run(listener, config, orders));
         Server {
             api: Api::new(address),
             admin,
             stop: Some(stop),
+            reload,
             running,
         }
     }
@@ -113,6 +116,13 @@ impl Server {
     /// What SIGTERM does.
     pub fn begin_shutdown(&mut self) {
         drop(self.stop.take());
+    }
+
+    /// What SIGHUP does; returns once the server has taken it, and so has done with the one before.
+    pub async fn reload(&self, toml: &str) {
+        let config = Config::from_toml(toml).expect("the test's config is good");
+        self.reload.send(config).await.expect("a server");
+        drop(self.reload.reserve().await);
     }
 
     /// Waits until the server has ended.

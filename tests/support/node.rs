@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -62,18 +63,24 @@ pub struct Node {
     api: Api,
     child: Child,
     /// Holds its configuration.
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Node {
     /// Starts one with the embedded defaults and what the TOML changes, and waits until it is ready.
     pub async fn start(toml: &str) -> Node {
+        Node::start_with(toml, &[]).await
+    }
+
+    /// The same with variables of its environment.
+    pub async fn start_with(toml: &str, more: &[(&str, &str)]) -> Node {
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("gema.toml");
         std::fs::write(&config, toml).expect("a file");
         let config = config.to_str().expect("a path");
         let args = ["serve", "--config", config, "--port", "0"];
-        let variables = [("GEMA_LOG", "info"), ("GEMA_ADMIN__PORT", "0")];
+        let mut variables = vec![("GEMA_LOG", "info"), ("GEMA_ADMIN__PORT", "0")];
+        variables.extend(more);
         let program = env!("CARGO_BIN_EXE_gema");
         let mut child = Child::start_in(directory.path(), program, &args, &variables);
         let output = child.output();
@@ -90,7 +97,7 @@ impl Node {
         let node = Node {
             api: Api::new(address),
             child,
-            _directory: directory,
+            directory,
         };
         until_ready(&node).await;
         node
@@ -104,6 +111,16 @@ impl Node {
     /// SIGTERM.
     pub fn terminate(&self) {
         self.child.signal("TERM");
+    }
+
+    /// SIGUSR2: another process is to take over.
+    pub fn hand_over(&self) {
+        self.child.signal("USR2");
+    }
+
+    /// The file that its settings are in.
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("gema.toml")
     }
 
     /// SIGSTOP: to the others it is as good as dead.

@@ -237,7 +237,10 @@ mod tests {
                 pong_timeout_ms: 60_000,
             },
         };
-        let hub = Hub::start(&settings, 1, tasks);
+        let (hub, shards) = Hub::new(&settings, 1);
+        shards
+            .into_iter()
+            .for_each(|shard| drop(tasks.spawn(shard)));
         let link = Arc::new(Link::door());
         let (response, answer) = pair(manner);
         let id = hub

@@ -1,0 +1,79 @@
+//! The signals of `gema serve`: SIGTERM and SIGINT end it, SIGHUP reads its files again, SIGUSR2 hands over to a successor.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info};
+
+use super::successor::Successor;
+use crate::config::{Config, Sources};
+use crate::server::{Ending, Orders};
+
+/// Configurations on their way to the server. A second SIGHUP before the first is carried out waits its turn.
+const RELOADS: usize = 1;
+
+/// What listens for the signals.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    user: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process by themselves.
+    ///
+    /// # Errors
+    /// The operating system takes no handler.
+    pub(super) fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Turns them into the server's orders, from a task of its own. `sources` is read anew at each SIGHUP.
+    pub(super) fn into_orders(self, sources: Sources, successor: Successor) -> Orders {
+        let (end, ending) = oneshot::channel();
+        let (reload, reloads) = mpsc::channel(RELOADS);
+        tokio::spawn(self.carry_on(sources, Arc::new(successor), end, reload));
+        Orders { ending, reloads }
+    }
+
+    async fn carry_on(
+        mut self,
+        sources: Sources,
+        successor: Arc<Successor>,
+        end: oneshot::Sender<Ending>,
+        reload: mpsc::Sender<Config>,
+    ) {
+        let ending = loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break Ending::Stop,
+                _ = self.interrupt.recv() => break Ending::Stop,
+                _ = self.user.recv() => if successor.start().await {
+                    break Ending::HandOver;
+                },
+                _ = self.hang_up.recv() => match Config::load(&sources) {
+                    Ok(config) => {
+                        info!("SIGHUP: the certificate and the configuration are read again");
+                        // The server is gone only when the process is ending.
+                        reload.send(config).await.ok();
+                    }
+                    Err(error) => error!(%error, "SIGHUP: all stays as it is"),
+                },
+            }
+        };
+        end.send(ending).ok();
+        // Who asks twice does not want to wait for the drain.
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    }
+}
