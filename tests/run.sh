@@ -21,6 +21,7 @@ debian_packages() {
     command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
     command -v haproxy >/dev/null || missing+=(haproxy)
     command -v nginx >/dev/null || missing+=(nginx-light)
+    command -v faketime >/dev/null || missing+=(faketime)
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
     command -v mariadbd >/dev/null || missing+=(mariadb-server)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)

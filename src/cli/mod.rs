@@ -1,12 +1,28 @@
 //! The command line: one file a command, and what each exit code means.
 //! 0 all is well, 1 the thing failed, 2 wrong usage or configuration.
+//!
+//! # Layout
+//!
+//! * `serve` (with `banner`, `logging`, `signals`, `successor`), `check`, `trigger`, `tail`, `token`, `doctor`, `import`,
+//!   `completions`: the commands.
+//! * `target`: which server and which app a command means. `client`: talking to that server.
+//! * `output`: colours, JSON, progress.
 
 mod banner;
 mod check;
+mod client;
+mod completions;
+mod doctor;
+mod import;
 mod logging;
+mod output;
 mod serve;
 mod signals;
 mod successor;
+mod tail;
+mod target;
+mod token;
+mod trigger;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +54,12 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Trigger(trigger::Args),
+    Tail(tail::Args),
+    Token(token::Args),
+    Doctor(doctor::Args),
+    Import(import::Args),
+    Completions(completions::Args),
 }
 
 /// Why a command ended without doing what was asked.
@@ -60,6 +82,12 @@ enum CommandError {
     Inherited(std::io::Error),
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The arguments do not go together, or not with the configuration; the text has the cure.
+    #[error("{0}")]
+    Usage(String),
+    /// What was asked for was tried and did not work; the text has the cure.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Runs the command that the process's arguments name. Usage mistakes and `--help` end the process here.
@@ -68,6 +96,15 @@ pub fn main() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
+        Command::Trigger(args) => trigger::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::Token(args) => token::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Completions(args) => {
+            completions::run(args);
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,14 +118,17 @@ pub fn main() -> ExitCode {
 impl CommandError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            CommandError::Config(_) | CommandError::Logging(_) => ExitCode::from(2),
+            CommandError::Config(_) | CommandError::Logging(_) | CommandError::Usage(_) => {
+                ExitCode::from(2)
+            }
             CommandError::Server(error) if error.is_config() => ExitCode::from(2),
             CommandError::Checked(_)
             | CommandError::Runtime(_)
             | CommandError::Signals(_)
             | CommandError::Address(_)
             | CommandError::Inherited(_)
-            | CommandError::Server(_) => ExitCode::from(1),
+            | CommandError::Server(_)
+            | CommandError::Failed(_) => ExitCode::from(1),
         }
     }
 }
@@ -104,6 +144,15 @@ fn sources(file: Option<PathBuf>) -> Sources {
         env: env.collect(),
         ..Sources::default()
     }
+}
+
+/// Runs a command that talks to servers, on this thread alone.
+fn block_on<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::Runtime)?;
+    runtime.block_on(work)
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! The harness: a server on port 0 inside the test, clients that wait with a deadline, signed HTTP calls, a receiver of
 //! webhooks, and the figures of the admin listener. For clusters there are nodes that can die, a real Redis, and the
-//! network in between.
+//! network in between. The command line has its commands, and an nginx to look through.
 
 pub mod child;
 pub mod client;
 pub mod database;
 pub mod figures;
 pub mod http;
+pub mod nginx;
 pub mod node;
 pub mod outage;
 pub mod page;
 pub mod port;
+pub mod program;
 pub mod receiver;
 pub mod redis;
 pub mod redis_cluster;
