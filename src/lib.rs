@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! Arrows point one way: `hub <- bus <- {broker, users} <- gateway <- {cluster, http} <- admin <- server <- cli`; the
+//! Arrows point one way: `hub <- {bus, live} <- {broker, users} <- gateway <- {cluster, http} <- admin <- server <- cli`; the
 //! protocol itself is the crate `gema-protocol`, below all of them.
 //!
 //! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.

@@ -175,7 +175,14 @@ mod tests {
                         .iter()
                         .filter_map(|(of, who)| (*of == channel).then_some(*who))
                         .collect();
-                    prop_assert_eq!(heard, expected);
+                    prop_assert_eq!(&heard, &expected);
+                    let name = topic(channel);
+                    for connection in 0..6 {
+                        let hears = subscribers.hears(connection, &name);
+                        prop_assert_eq!(hears, expected.contains(&connection));
+                        let named = subscribers.heard_by(connection).any(|heard| *heard == name);
+                        prop_assert_eq!(hears, named);
+                    }
                 }
             }
             for connection in 0..6 {

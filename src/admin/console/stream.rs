@@ -46,12 +46,12 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     warp::path!("api" / "stream")
         .and(reading(shared))
         .map(|console: Arc<Console>, ask: Ask| {
-            open(console, &ask).unwrap_or_else(|refused| answer(Err::<(), _>(refused)))
+            open(console, ask).unwrap_or_else(|refused| answer(Err::<(), _>(refused)))
         })
         .boxed()
 }
 
-fn open(console: Arc<Console>, ask: &Ask) -> Result<Response, Refused> {
+fn open(console: Arc<Console>, ask: Ask) -> Result<Response, Refused> {
     let query = Query::of(&ask.call);
     let filter = Filter::of(&query, &console)?;
     let last = ask.headers.get(LAST).and_then(|last| last.to_str().ok());
@@ -66,7 +66,7 @@ fn open(console: Arc<Console>, ask: &Ask) -> Result<Response, Refused> {
     })?;
     // One message lies between here and HTTP; who does not take it leaves the rest to the ring.
     let (sender, mut messages) = mpsc::channel(1);
-    tokio::spawn(tell(console, watcher, filter, sender));
+    tokio::spawn(tell(console, ask, watcher, filter, sender));
     let body = poll_fn(move |cx| {
         messages
             .poll_recv(cx)
@@ -81,9 +81,10 @@ fn open(console: Arc<Console>, ask: &Ask) -> Result<Response, Refused> {
     Ok(response)
 }
 
-/// Tells a page until it has gone.
+/// Tells a page until it has gone, or may not look any more.
 async fn tell(
     console: Arc<Console>,
+    ask: Ask,
     mut watcher: Watcher,
     filter: Filter,
     messages: mpsc::Sender<Bytes>,
@@ -97,7 +98,11 @@ async fn tell(
         };
         let message = tokio::select! {
             () = messages.closed() => return,
-            _ = overviews.tick() => Some(overview(&console).await),
+            // A session may have ended meanwhile.
+            _ = overviews.tick() => match console.guard.may_read(&ask) {
+                Ok(()) => Some(overview(&console).await),
+                Err(_) => return,
+            },
             batch = batch => entries(&console, &filter, &batch),
         };
         let Some(message) = message else {
