@@ -255,7 +255,7 @@ impl Webhooks {
     }
 
     /// Sends the request of an attempt once more: the same body, signed anew, once. `None`: the log has no such attempt.
-    /// Receivers refuse bodies older than five minutes if they go by the time in them, as Pusher's SDKs do not.
+    /// SDKs that go by the time in a body refuse one of five minutes ago, Python's among them.
     pub async fn replay(&self, app: u32, number: u64) -> Option<Arc<Attempt>> {
         let source = self.sources.get(&app)?;
         let attempt = source.log.get(number)?;
