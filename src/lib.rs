@@ -2,11 +2,12 @@
 //!
 //! # Layout
 //!
-//! Arrows point one way: `hub <- bus <- {broker, users} <- gateway <- {cluster, http} <- admin <- server <- cli`; the
+//! Arrows point one way: `hub <- {bus, live} <- {broker, users} <- gateway <- {cluster, http} <- admin <- server <- cli`; the
 //! protocol itself is the crate `gema-protocol`, below all of them.
 //!
 //! * [`hub`]: the engine: connections, the channels they hear, and the order in which they hear.
 //! * [`bus`]: between nodes: events, and the registry of who is where, in Redis.
+//! * [`live`]: what happens now, for those who look on.
 //! * [`broker`]: what happens in channels, for all doors alike.
 //! * [`presence`]: who is in a channel. [`users`]: who has signed in.
 //! * [`cluster`]: being one of several nodes: hearing the others, holding a lease, cleaning up after the dead.
@@ -41,6 +42,7 @@ pub mod gateway;
 pub mod http;
 pub mod hub;
 pub mod limits;
+pub mod live;
 pub mod metrics;
 mod outbound;
 pub mod outbox;

@@ -32,6 +32,7 @@ mod cluster_outage;
 mod cluster_state;
 mod cluster_storm;
 mod cluster_webhooks;
+mod console;
 mod documents;
 mod drain;
 mod fallback;

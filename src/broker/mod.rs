@@ -45,6 +45,8 @@ use crate::apps::Apps;
 use crate::bus::Bus;
 use crate::clock;
 use crate::hub::{ConnectionId, Hub, Topic};
+use crate::live::{Live, What};
+use crate::metrics::Source;
 use crate::presence::{ChannelFull, Members};
 use crate::webhooks::{Event, Webhooks};
 
@@ -62,6 +64,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Broker {
     hub: Arc<Hub>,
     webhooks: Arc<Webhooks>,
+    /// Told of what happens, for those who look on.
+    live: Arc<Live>,
     /// The other nodes, if there are any.
     bus: Option<Arc<Bus>>,
     stripes: Vec<Mutex<Stripe>>,
@@ -105,6 +109,7 @@ impl Broker {
     pub fn start(
         hub: Arc<Hub>,
         webhooks: Arc<Webhooks>,
+        live: Arc<Live>,
         bus: Option<Arc<Bus>>,
         apps: &Apps,
         max_members: usize,
@@ -128,6 +133,7 @@ impl Broker {
         let broker = Arc::new(Broker {
             hub,
             webhooks,
+            live,
             bus,
             stripes: (0..STRIPES).map(|_| stripe()).collect(),
             hasher: RandomState::new(),
@@ -151,9 +157,15 @@ impl Broker {
         member: Option<&Member>,
     ) -> Result<(), ChannelFull> {
         match &self.bus {
-            None => self.subscribe_alone(who, topic, member).await,
-            Some(bus) => self.subscribe_shared(bus, who, topic, member).await,
+            None => self.subscribe_alone(who, topic, member).await?,
+            Some(bus) => self.subscribe_shared(bus, who, topic, member).await?,
         }
+        self.live.note(topic.app, || What::Subscribed {
+            socket: who.socket,
+            topic: topic.clone(),
+            user: member.map(|member| member.user_id.clone()),
+        });
+        Ok(())
     }
 
     /// Ends a subscription that [`Broker::subscribe`] has made, with the same member. A connection that is
@@ -171,26 +183,45 @@ impl Broker {
                 self.unsubscribe_shared(bus, id, topic, member, going).await;
             }
         }
+        if !going {
+            self.live.note(topic.app, || What::Unsubscribed {
+                socket: self.hub.socket_of(id),
+                topic: topic.clone(),
+            });
+        }
     }
 
     /// Publishes an event of a back end to all subscribers but `except`. Cache channels remember it, whoever
     /// is there or left out. Cancel safe: it has happened altogether or not at all.
-    pub async fn publish(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) {
+    pub async fn publish(
+        &self,
+        topic: &Topic,
+        frame: &Frame,
+        except: Option<SocketId>,
+        source: Source,
+    ) {
+        let show = || self.show(topic, frame, Some(source));
         let Some(bus) = &self.bus else {
             if !topic.channel.kind().cache {
-                return self.hub.publish(topic, frame, except).await;
+                return self.hub.publish_and(topic, frame, except, show).await;
             }
             let mut stripe = self.lock(topic).await;
-            self.hub.publish(topic, frame, except).await;
+            self.hub.publish_and(topic, frame, except, show).await;
             return stripe.cache.put(topic, frame, clock::now_ms());
         };
         if !topic.channel.kind().cache {
             // To Redis first: it takes no time here, and the shards are busy for as long as they write.
-            let also = || bus.publish(topic, frame, except);
+            let also = || {
+                bus.publish(topic, frame, except);
+                show();
+            };
             return self.hub.publish_and(topic, frame, except, also).await;
         }
         let mut stripe = self.lock(topic).await;
-        let also = || bus.publish_cached(topic, frame, except, cache::LIFETIME);
+        let also = || {
+            bus.publish_cached(topic, frame, except, cache::LIFETIME);
+            show();
+        };
         self.hub.publish_and(topic, frame, except, also).await;
         // Where the channel is not listened to, what others publish is not heard, and what is remembered would grow old.
         if stripe.shared.contains_key(topic) {
@@ -210,6 +241,7 @@ impl Broker {
             if let Some(bus) = &self.bus {
                 bus.publish(topic, frame, Some(from));
             }
+            self.show(topic, frame, Some(Source::Client));
         };
         if !self.webhooks.wanted(topic.app) {
             return self.hub.publish_and(topic, frame, Some(from), also).await;
@@ -226,6 +258,15 @@ impl Broker {
             }),
             socket_id: from,
             user_id,
+        });
+    }
+
+    /// Shows an event to those who look on; `None`: it is another node's.
+    fn show(&self, topic: &Topic, frame: &Frame, source: Option<Source>) {
+        self.live.note(topic.app, || What::Event {
+            topic: topic.clone(),
+            frame: frame.clone(),
+            source,
         });
     }
 

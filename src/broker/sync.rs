@@ -281,7 +281,10 @@ impl Broker {
         };
         if let Some(missing) = shared.heard.note(event) {
             bus.count_gaps(missing);
-            self.hub.publish(topic, &event.frame, event.except).await;
+            let show = || self.show(topic, &event.frame, None);
+            self.hub
+                .publish_and(topic, &event.frame, event.except, show)
+                .await;
         }
     }
 }

@@ -129,6 +129,19 @@ struct Settling {
     is_done: bool,
 }
 
+/// A node as Redis knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    /// In the registry.
+    pub name: NodeName,
+    /// It is this one, under this or an earlier name.
+    pub is_self: bool,
+    /// How long its lease lasts yet; below zero, it is over.
+    pub lease_left_ms: i64,
+    /// Open connections, as it last said.
+    pub connections: u64,
+}
+
 /// No answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {

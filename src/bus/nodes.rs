@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::redis::Command;
 use super::{
-    Bus, BusError, Lease, MOST_SUSPECTS, NodeName, Place, REAPING_MS, SCAN, Snapshot, escape_glob,
-    lock, place, registry,
+    Bus, BusError, Lease, MOST_SUSPECTS, NodeName, NodeState, Place, REAPING_MS, SCAN, Snapshot,
+    escape_glob, lock, place, registry,
 };
+
+/// Nodes that are shown; no cluster of ours has more.
+const MOST_NODES: isize = 200;
 
 impl Bus {
     /// Notes who holds something in the place and has no lease.
@@ -110,6 +113,36 @@ impl Bus {
             sum += registry::read::<Option<usize>>(count)?.unwrap_or(0);
         }
         Ok(sum)
+    }
+
+    /// Every node that Redis knows, by name, with what it last said of itself.
+    ///
+    /// # Errors
+    /// Redis is away, or something else writes to our keys.
+    pub async fn nodes(&self) -> Result<Vec<NodeState>, BusError> {
+        let key = self.nodes_key();
+        // Leases end by the clock of Redis.
+        let now = Command::Plain(::redis::cmd("TIME"));
+        let leases = Command::Plain(::redis::Cmd::zrange_withscores(&key, 0, MOST_NODES - 1));
+        let (now, leases) = (self.redis.ask(&key, now), self.redis.ask(&key, leases));
+        let (seconds, micros) = registry::read::<(i64, i64)>(now.await?)?;
+        let now_ms = seconds * 1000 + micros / 1000;
+        let leases: Vec<(u64, f64)> = registry::read(leases.await?)?;
+        let mut nodes = Vec::with_capacity(leases.len());
+        for (number, end_ms) in leases {
+            let name = NodeName::of_number(number);
+            let key = self.connections_key(name);
+            let command = Command::Plain(::redis::Cmd::hvals(&key));
+            let counts: Vec<u64> = registry::read(self.redis.ask(&key, command).await?)?;
+            nodes.push(NodeState {
+                name,
+                is_self: name.same_node(self.name()),
+                lease_left_ms: end_ms as i64 - now_ms,
+                connections: counts.iter().sum(),
+            });
+        }
+        nodes.sort_unstable_by_key(|node| node.name);
+        Ok(nodes)
     }
 
     /// Whether a node had a lease when it was last looked.

@@ -46,6 +46,11 @@ impl NodeName {
         self.0 >> 16 == other.0 >> 16
     }
 
+    /// The node's id: the first half of its socket ids.
+    pub fn id(self) -> u64 {
+        self.0 >> 16
+    }
+
     pub(super) fn of_number(number: u64) -> NodeName {
         NodeName(number)
     }

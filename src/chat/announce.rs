@@ -123,7 +123,8 @@ impl Announcer {
             app: self.app,
             channel,
         };
-        self.broker.publish(&topic, &frame, None).await;
-        self.metrics.published(Source::Chat, 1);
+        let source = Source::Chat;
+        self.broker.publish(&topic, &frame, None, source).await;
+        self.metrics.published(source, 1);
     }
 }

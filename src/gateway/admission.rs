@@ -117,6 +117,13 @@ impl Admission {
     }
 }
 
+impl Admitted {
+    /// The door by which the connection came.
+    pub fn gateway(&self) -> Kind {
+        self.gateway
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::Relaxed);

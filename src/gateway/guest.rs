@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use tracing::debug;
 
 use super::admission::Admitted;
+use super::arrival;
 use super::leaving::Leaving;
 use super::pusher::Gateway;
 use crate::apps::App;
@@ -107,6 +108,8 @@ impl Guest {
         let socket = gateway.hub.next_socket_id();
         let policy = gateway.policies[&app.index].clone();
         let hello = server::connection_established(socket, gateway.activity_timeout_s);
+        let came = (app.index, admitted.gateway());
+        arrival::connected(&gateway, &link, came, socket, client);
         let id = gateway.hub.add(socket, link.clone(), hello, None).await;
         debug!(%socket, app = app.id, %client, "a guest connected");
         let guest = Guest {
@@ -122,6 +125,8 @@ impl Guest {
         };
         if let Some(identity) = &guest.identity {
             let user = guest.gateway.authorizer.user(identity);
+            let (app, link) = (guest.app.index, &guest.link);
+            arrival::signed_in(&guest.gateway, link, app, socket, &user.id);
             let users = &guest.gateway.users;
             users.arrive(id, guest.app.index, &user).await;
         }

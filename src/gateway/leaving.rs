@@ -11,6 +11,7 @@ use super::admission::Admitted;
 use super::pusher::Gateway;
 use crate::broker::Subscriber;
 use crate::hub::Topic;
+use crate::live::What;
 
 /// What a client leaves behind.
 pub(super) struct Leaving {
@@ -42,10 +43,20 @@ impl Leaving {
                     .unsubscribe(who.id, &topic, member.as_ref(), true)
                     .await;
             }
-            if let Some(user) = user {
-                gateway.users.depart(who.id, app, &user).await;
+            if let Some(user) = &user {
+                gateway.users.depart(who.id, app, user).await;
             }
-            gateway.hub.remove(who.id).await;
+            if gateway.live.is_watched()
+                && let Some(code) = gateway.hub.remove_and_tell(who.id).await
+            {
+                gateway.live.note(app, || What::Disconnected {
+                    socket: who.socket,
+                    code,
+                    user: user.map(|user| user.id.clone()),
+                });
+            } else {
+                gateway.hub.remove(who.id).await;
+            }
             drop(admitted);
             debug!(socket = %who.socket, "disconnected");
         });

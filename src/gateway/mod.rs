@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! * [`admission`]: who may come in at all: connection limits and the rate of handshakes.
-//! * [`guest`]: a client of a door that speaks something else. [`leaving`]: the one way out of all of them.
+//! * [`guest`]: a client of a door that speaks something else. [`arrival`], [`leaving`]: the way in and out of all of them.
 //! * [`pusher`]: the Pusher protocol over WebSocket.
 //! * [`fallback`]: the Pusher protocol over plain HTTP.
 //! * [`socketio`]: the protocol of Socket.IO, its two transports.
@@ -11,6 +11,7 @@
 //! * [`websocket`]: bytes in and out, for all who speak over a WebSocket.
 
 pub mod admission;
+mod arrival;
 pub mod fallback;
 pub mod guest;
 mod leaving;

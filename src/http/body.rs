@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     #[error("The request exceeds limits.request_bytes ({0} bytes)")]
     TooLarge(usize),
     #[error("The request's body did not arrive within 10 seconds")]
@@ -20,7 +20,7 @@ pub(super) enum BodyError {
 }
 
 /// All bytes of a body, at most `limit`.
-pub(super) async fn read<S, B>(stream: S, limit: usize) -> Result<Bytes, BodyError>
+pub(crate) async fn read<S, B>(stream: S, limit: usize) -> Result<Bytes, BodyError>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,

@@ -211,7 +211,8 @@ async fn publish(
     ] = &publications[..]
     {
         // One is never done by half. A task for it would wake another thread: 28 us a request instead of 22.
-        context.broker.publish(topic, frame, *except).await;
+        let source = Source::Api;
+        context.broker.publish(topic, frame, *except, source).await;
         counted(&context.metrics);
         return Ok(());
     }
@@ -223,7 +224,7 @@ async fn publish(
             except,
         } in publications
         {
-            broker.publish(&topic, &frame, except).await;
+            broker.publish(&topic, &frame, except, Source::Api).await;
         }
         counted(&metrics);
     };

@@ -51,6 +51,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
+pub(crate) use self::body::{BodyError, read as read_body};
 pub use self::broadcasting::bearer;
 pub use self::cors::Cors;
 pub use self::page::render as test_page;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use gema_protocol::frame::Frame;
 use tokio::sync::oneshot;
 
+use super::inspect::{Found, Search, Seen};
 use super::link::Link;
 use super::{ConnectionId, Farewell, Report, Topic};
 
@@ -22,6 +23,8 @@ pub(super) enum Command {
     },
     Remove {
         id: ConnectionId,
+        /// Who wants to know with which close code it ended.
+        code: Option<oneshot::Sender<u16>>,
     },
     Subscribe {
         id: ConnectionId,
@@ -56,5 +59,17 @@ pub(super) enum Command {
     /// What have you done, and what waits?
     Inspect {
         report: oneshot::Sender<Report>,
+    },
+    /// Which of some of your connections are searched for?
+    Search {
+        search: Arc<Search>,
+        /// The place of the first to look at.
+        from: usize,
+        found: oneshot::Sender<Found>,
+    },
+    /// What is there to see of this connection?
+    Show {
+        id: ConnectionId,
+        seen: oneshot::Sender<Option<Seen>>,
     },
 }

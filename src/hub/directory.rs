@@ -60,6 +60,16 @@ impl Directory {
         found
     }
 
+    /// Looks at every channel with its subscriptions, one lock after the other.
+    pub(super) async fn each(&self, mut look: impl FnMut(&Topic, u32)) {
+        for stripe in &self.stripes {
+            let stripe = stripe.lock().await;
+            for (topic, counts) in &stripe.counts {
+                look(topic, counts.iter().sum());
+            }
+        }
+    }
+
     /// Counts all channels, one lock after the other: what changes meanwhile is counted before or after the change.
     pub(super) async fn census(&self) -> Census {
         let mut census = Census::default();

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gema_protocol::frame::Frame;
 use socket2::SockRef;
@@ -21,13 +21,30 @@ pub struct Link {
     heard_ms: AtomicU64,
     /// The farewell is in the outbox: what the peer still sends is of no interest.
     closing: AtomicBool,
+    origin: OnceLock<Origin>,
+    /// Whose it is, once that is known; the text is the sign-in's own.
+    user: Mutex<Option<Arc<str>>>,
     pub(super) wire: Wire,
+}
+
+/// Where a connection came from, for those who look at the server: the engine does not go by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The app's number.
+    pub app: u32,
+    /// The client's address, behind trusted proxies.
+    pub client: IpAddr,
+    /// The number of its gateway.
+    pub gateway: u8,
+    /// When it was let in, in seconds of [`clock::now_ms`] time.
+    pub since_s: u32,
 }
 
 #[derive(Debug)]
 pub(super) enum Wire {
     Tcp(TcpStream),
-    Door(Door),
+    /// In a box: it is three times the size of a socket, and most connections have none.
+    Door(Box<Door>),
 }
 
 /// The queue between a shard and a task that writes for it.
@@ -75,13 +92,15 @@ impl Link {
 
     /// A connection whose own task writes what [`Link::drain`] gives.
     pub fn door() -> Link {
-        Link::new(Wire::Door(Door::default()))
+        Link::new(Wire::Door(Box::default()))
     }
 
     fn new(wire: Wire) -> Link {
         Link {
             heard_ms: AtomicU64::new(clock::now_ms()),
             closing: AtomicBool::new(false),
+            origin: OnceLock::new(),
+            user: Mutex::default(),
             wire,
         }
     }
@@ -92,6 +111,27 @@ impl Link {
             Wire::Tcp(stream) => Some(stream),
             Wire::Door(_) => None,
         }
+    }
+
+    /// Says where the connection came from, once.
+    pub fn comes_from(&self, origin: Origin) {
+        self.origin.get_or_init(|| origin);
+    }
+
+    /// Where the connection came from; `None` before it has been let in.
+    pub fn origin(&self) -> Option<Origin> {
+        self.origin.get().copied()
+    }
+
+    /// Says whose the connection is.
+    pub fn belongs_to(&self, user: Arc<str>) {
+        *self.user.lock().unwrap_or_else(PoisonError::into_inner) = Some(user);
+    }
+
+    /// Whose the connection is, if that is known.
+    pub fn user(&self) -> Option<Arc<str>> {
+        let user = self.user.lock();
+        user.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that the peer has sent something.
@@ -228,6 +268,13 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_known_of_an_idle_connection_keeps_its_link_within_128_bytes() {
+        // With the two counts of its Arc, a size class of the allocator.
+        let whole = size_of::<Link>() + 2 * size_of::<usize>();
+        assert!(whole <= 128, "{whole}");
+    }
 
     #[tokio::test]
     async fn what_is_severed_stays_severed() {

@@ -12,6 +12,7 @@
 //! * [`link`]: what a shard and a connection's reading task share: the socket.
 //! * [`directory`]: channel -> which shards have subscribers, and how many.
 //! * [`report`]: what the shards have done, for the figures.
+//! * [`inspect`]: connections and channels as somebody who looks at the server sees them.
 //!
 //! # Promises
 //!
@@ -24,6 +25,7 @@ mod connection;
 mod directory;
 mod draining;
 mod farewell;
+mod inspect;
 mod link;
 mod outbox;
 mod pool;
@@ -43,7 +45,8 @@ use gema_protocol::socket_id::SocketId;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::farewell::Farewell;
-pub use self::link::{Drained, Link};
+pub use self::inspect::{Channels, Filter, Listing, Search, Seen};
+pub use self::link::{Drained, Link, Origin};
 pub use self::report::{Census, Report};
 
 use self::command::Command;
@@ -76,6 +79,13 @@ pub struct Topic {
 /// A connection within this process. Also the second half of its socket id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// The second half of its socket id.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// What the hub has to know from the configuration.
 #[derive(Clone, Debug)]
@@ -163,7 +173,15 @@ impl Hub {
     /// Forgets a connection and closes its socket once the caller's own hold on the link is gone.
     /// Its subscriptions must have been ended by [`Hub::unsubscribe`].
     pub async fn remove(&self, id: ConnectionId) {
-        self.tell(id, Command::Remove { id }).await;
+        self.tell(id, Command::Remove { id, code: None }).await;
+    }
+
+    /// The same, and gives the code with which the connection ended; 1006 without a close frame.
+    pub async fn remove_and_tell(&self, id: ConnectionId) -> Option<u16> {
+        let (code, ended) = oneshot::channel();
+        let code = Some(code);
+        self.tell(id, Command::Remove { id, code }).await;
+        ended.await.ok()
     }
 
     /// Subscribes a connection to a channel and sends it `ack` ahead of the channel's first event. Gives the

@@ -14,13 +14,14 @@ use gema_protocol::code::Code;
 use gema_protocol::frame::Frame;
 use gema_protocol::liveness::Tick;
 use slab::Slab;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tracing::debug;
 
 use super::command::Command;
 use super::connection::{Connection, Phase};
 use super::draining::Draining;
+use super::inspect;
 use super::link::Link;
 use super::outbox::Flush;
 use super::pool::{FrameNumber, Pool};
@@ -133,7 +134,7 @@ impl Shard {
                     self.connections[index as usize].authorize_by_ms = None;
                 }
             }
-            Command::Remove { id } => self.remove(id),
+            Command::Remove { id, code } => self.remove(id, code),
             Command::Subscribe { id, topic, ack } => {
                 if let Some(index) = self.index(id) {
                     self.push_one(index, ack);
@@ -172,6 +173,19 @@ impl Shard {
             }
             // Who asked may have given up.
             Command::Inspect { report } => drop(report.send(self.report())),
+            Command::Search {
+                search,
+                from,
+                found,
+            } => {
+                let seen = inspect::search(&self.connections, &self.subscribers, &search, from);
+                drop(found.send(seen));
+            }
+            Command::Show { id, seen } => {
+                let index = self.index(id);
+                let show = |index| inspect::show(&self.connections, &self.subscribers, index);
+                drop(seen.send(index.and_then(show)));
+            }
         }
     }
 
@@ -192,11 +206,15 @@ impl Shard {
         }
     }
 
-    fn remove(&mut self, id: ConnectionId) {
+    fn remove(&mut self, id: ConnectionId, code: Option<oneshot::Sender<u16>>) {
         if let Some(index) = self.indexes.remove(&id) {
             self.subscribers.forget(index);
             let mut connection = self.connections.remove(index as usize);
             self.done.count_end(connection.code());
+            if let Some(code) = code {
+                // Who asked may have given up.
+                code.send(connection.code()).ok();
+            }
             connection.outbox.clear(&mut self.pool);
         }
     }

@@ -93,6 +93,24 @@ impl Subscribers {
         seats.iter().map(|seat| seat.connection)
     }
 
+    /// Whether the connection hears the channel.
+    pub(super) fn hears(&self, connection: u32, topic: &Topic) -> bool {
+        let channel = self.names.get(topic);
+        let mut slots = self.slots(connection).iter();
+        channel.is_some_and(|channel| slots.any(|slot| slot.channel == *channel))
+    }
+
+    /// How many channels the connection hears.
+    pub(super) fn count(&self, connection: u32) -> usize {
+        self.slots(connection).len()
+    }
+
+    /// The channels that the connection hears, in no order.
+    pub(super) fn heard_by(&self, connection: u32) -> impl Iterator<Item = &Topic> {
+        let slots = self.slots(connection).iter();
+        slots.map(|slot| &self.channels[slot.channel as usize].topic)
+    }
+
     fn slots(&self, connection: u32) -> &[Slot] {
         self.heard
             .get(connection as usize)
@@ -157,7 +175,14 @@ mod tests {
                         .iter()
                         .filter_map(|(of, who)| (*of == channel).then_some(*who))
                         .collect();
-                    prop_assert_eq!(heard, expected);
+                    prop_assert_eq!(&heard, &expected);
+                    let name = topic(channel);
+                    for connection in 0..6 {
+                        let hears = subscribers.hears(connection, &name);
+                        prop_assert_eq!(hears, expected.contains(&connection));
+                        let named = subscribers.heard_by(connection).any(|heard| *heard == name);
+                        prop_assert_eq!(hears, named);
+                    }
                 }
             }
             for connection in 0..6 {

@@ -48,6 +48,8 @@ pub enum Source {
     Outbox,
     /// The chat.
     Chat,
+    /// Somebody at the console.
+    Console,
 }
 
 /// What kept a connection or a call of the API out.
@@ -147,6 +149,12 @@ impl Metrics {
         self.publishes[source as usize].fetch_add(channels as u64, Ordering::Relaxed);
     }
 
+    /// Events of all sources so far, each channel counted.
+    pub fn publications(&self) -> u64 {
+        let publishes = self.publishes.iter();
+        publishes.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// So long it took from the acceptance of an API call to the shards.
     pub fn handed_over(&self, took: Duration) {
         self.publish_seconds.observe(took.as_secs_f64());
@@ -169,14 +177,22 @@ impl Metrics {
 }
 
 impl Source {
-    const ALL: [Source; 4] = [Source::Api, Source::Client, Source::Outbox, Source::Chat];
+    const ALL: [Source; 5] = [
+        Source::Api,
+        Source::Client,
+        Source::Outbox,
+        Source::Chat,
+        Source::Console,
+    ];
 
-    fn label(self) -> &'static str {
+    /// Its name in figures.
+    pub fn label(self) -> &'static str {
         match self {
             Source::Api => "api",
             Source::Client => "client",
             Source::Outbox => "outbox",
             Source::Chat => "chat",
+            Source::Console => "console",
         }
     }
 }

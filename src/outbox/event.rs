@@ -13,16 +13,16 @@ use crate::hub::Topic;
 
 /// An event that can be published.
 #[derive(Debug)]
-pub(super) struct Event {
-    pub(super) topic: Topic,
-    pub(super) frame: Frame,
+pub(crate) struct Event {
+    pub(crate) topic: Topic,
+    pub(crate) frame: Frame,
     /// Who does not hear it.
-    pub(super) except: Option<SocketId>,
+    pub(crate) except: Option<SocketId>,
 }
 
 /// Why a row is set aside; it is written into the row.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadRow {
+pub(crate) enum BadRow {
     #[error("app: there is none with the id '{0}'")]
     UnknownApp(String),
     #[error("app: '{0}' is disabled")]
@@ -42,7 +42,7 @@ pub(super) enum BadRow {
 }
 
 impl Event {
-    pub(super) fn read(row: &Row, apps: &Apps, limits: &Limits) -> Result<Event, BadRow> {
+    pub(crate) fn read(row: &Row, apps: &Apps, limits: &Limits) -> Result<Event, BadRow> {
         let app = match &row.app {
             Some(id) => apps.by_id(id),
             None => apps.iter().next(),

@@ -26,7 +26,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use self::event::Event;
+pub(crate) use self::event::Event;
+pub(crate) use self::turn::Row;
+
 use self::notices::Notices;
 use self::turn::Turn;
 use crate::apps::Apps;
@@ -224,7 +226,7 @@ impl Worker {
                 Ok(event) => {
                     let broker = &self.means.broker;
                     broker
-                        .publish(&event.topic, &event.frame, event.except)
+                        .publish(&event.topic, &event.frame, event.except, Source::Outbox)
                         .await;
                     self.means.metrics.published(Source::Outbox, 1);
                     topics.insert(event.topic);

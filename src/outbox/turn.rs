@@ -19,14 +19,14 @@ const WAITING_MYSQL: &str = "set_aside = 0";
 
 /// One event that a back end has inserted.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) id: i64,
-    pub(super) app: Option<String>,
-    pub(super) channel: String,
-    pub(super) event: String,
+pub(crate) struct Row {
+    pub(crate) id: i64,
+    pub(crate) app: Option<String>,
+    pub(crate) channel: String,
+    pub(crate) event: String,
     /// Cut off one character behind the limit.
-    pub(super) data: String,
-    pub(super) socket_id: Option<String>,
+    pub(crate) data: String,
+    pub(crate) socket_id: Option<String>,
 }
 
 type Columns = (i64, Option<String>, String, String, String, Option<String>);

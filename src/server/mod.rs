@@ -53,6 +53,7 @@ use crate::gateway::socketio;
 use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::limits::RateLimit;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::outbox::{self, Lag, Outbox};
 use crate::store::Store;
@@ -323,10 +324,12 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
     let (claims, lasted) = mpsc::channel(CLAIMS);
     let claims = bus.is_some().then_some(&claims);
     let (webhooks, delivery) = Webhooks::start(&apps, &webhooks::Settings::default(), claims)?;
+    let live = Arc::new(Live::default());
     let max_members = limits.presence_members;
     let broker = Broker::start(
         hub.clone(),
         webhooks.clone(),
+        live.clone(),
         bus.clone(),
         &apps,
         max_members,
@@ -373,6 +376,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         authorizer: authorizer.clone(),
         metrics: metrics.clone(),
         chat,
+        live,
         activity_timeout_s: limits.activity_timeout_s as u32,
         message_bytes: limits.message_bytes,
     });

@@ -112,6 +112,26 @@ impl Store {
         })
     }
 
+    /// Whether the database answers now, asked with a limit of a second.
+    ///
+    /// # Errors
+    /// Why it does not, in words for an operator.
+    pub async fn health(&self) -> Result<(), String> {
+        let asked = async {
+            let pool = self.pool().await?;
+            let asked = match pool {
+                Pool::Sqlite(pool) => sqlx::query("select 1").execute(pool).await.map(|_| ()),
+                Pool::Postgres(pool) => sqlx::query("select 1").execute(pool).await.map(|_| ()),
+                Pool::MySql(pool) => sqlx::query("select 1").execute(pool).await.map(|_| ()),
+            };
+            asked.map_err(StoreError::from)
+        };
+        match timeout(FIRST_ANSWER, asked).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err("the database has not answered within a second".to_owned()),
+        }
+    }
+
     /// The pool for the chat, whose tables may not be there: the database may be a back end's, with a table `users` of its
     /// own.
     ///

@@ -6,6 +6,7 @@
 //! * [`grace`], [`misses`]: what is held back, or told once for many.
 //! * [`queue`]: what one receiver has yet to be told, and when; pure.
 //! * [`sender`]: carries a queue out over HTTP.
+//! * [`log`]: the last deliveries of each app, to be looked at and sent again by hand.
 //!
 //! [`Webhooks::emit`] never waits: it takes short locks and queues. One task a receiver sends, and one task an app tells
 //! of absences that have lasted. Of what is sent, a channel's events arrive in the order in which they were emitted,
@@ -13,6 +14,7 @@
 
 mod event;
 mod grace;
+mod log;
 mod misses;
 mod queue;
 mod sender;
@@ -31,8 +33,10 @@ use tokio::time::timeout;
 use tracing::warn;
 
 pub use self::event::Event;
+pub use self::log::{Delivery as Attempt, Outcome};
 
 use self::grace::{Absence, Grace};
+use self::log::Log;
 use self::misses::Misses;
 use self::sender::Sender;
 use crate::apps::{App, Apps, WebhookEvent, WebhookEvents};
@@ -244,6 +248,21 @@ impl Webhooks {
         })
     }
 
+    /// The last attempts to deliver to an app's receivers, the newest first.
+    pub fn log(&self, app: u32) -> Vec<Arc<Attempt>> {
+        let source = self.sources.get(&app);
+        source.map_or_else(Vec::new, |source| source.log.newest_first())
+    }
+
+    /// Sends the request of an attempt once more: the same body, signed anew, once. `None`: the log has no such attempt.
+    /// SDKs that go by the time in a body refuse one of five minutes ago, Python's among them.
+    pub async fn replay(&self, app: u32, number: u64) -> Option<Arc<Attempt>> {
+        let source = self.sources.get(&app)?;
+        let attempt = source.log.get(number)?;
+        let sender = source.senders.get(attempt.webhook)?;
+        Some(sender.replay(&attempt).await)
+    }
+
     fn senders(&self) -> impl Iterator<Item = &Sender> {
         let sources = self.sources.values();
         sources.flat_map(|source| source.senders.iter().map(Arc::as_ref))
@@ -289,6 +308,7 @@ struct Source {
     /// An absence is held, or the server ends.
     wake: Notify,
     senders: Vec<Arc<Sender>>,
+    log: Arc<Log>,
 }
 
 struct HeldBack {
@@ -305,6 +325,7 @@ impl Source {
         claims: Option<&mpsc::Sender<Lasted>>,
     ) -> Source {
         let wanted = app.webhooks.iter().map(|webhook| webhook.events);
+        let log = Arc::new(Log::default());
         Source {
             app: app.index,
             claims: claims.cloned(),
@@ -316,7 +337,8 @@ impl Source {
                 ending: false,
             }),
             wake: Notify::new(),
-            senders: Sender::all_of(app, client, settings),
+            senders: Sender::all_of(app, client, settings, &log),
+            log,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use gema_protocol::auth::sign_webhook;
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use super::event::Event;
+use super::log::{Delivery, Log, Outcome};
 use super::queue::{Failure, Job, Next, Note, Queue};
 use super::{Settings, Totals};
 use crate::apps::{App, Webhook};
@@ -31,11 +33,17 @@ pub(super) struct Sender {
     in_flight: usize,
     queue: Mutex<Queue>,
     wake: Notify,
+    log: Arc<Log>,
 }
 
 impl Sender {
     /// One for each of the app's webhooks.
-    pub(super) fn all_of(app: &Arc<App>, client: &Client, settings: &Settings) -> Vec<Arc<Sender>> {
+    pub(super) fn all_of(
+        app: &Arc<App>,
+        client: &Client,
+        settings: &Settings,
+        log: &Arc<Log>,
+    ) -> Vec<Arc<Sender>> {
         let webhooks = app.webhooks.iter().enumerate();
         let senders = webhooks.map(|(index, webhook)| Sender {
             app: app.clone(),
@@ -44,6 +52,7 @@ impl Sender {
             in_flight: settings.in_flight,
             queue: Mutex::new(Queue::new(*settings, webhook.batch)),
             wake: Notify::new(),
+            log: log.clone(),
         });
         senders.map(Arc::new).collect()
     }
@@ -120,32 +129,55 @@ impl Sender {
     }
 
     async fn attempt(&self, job: Job) -> (Job, Result<(), Failure>) {
+        let delivery = self.send(job.body.clone(), false).await;
+        let outcome = match &delivery.outcome {
+            Outcome::Answered(status) if status.is_success() => Ok(()),
+            Outcome::Answered(status) => Err(Failure {
+                reason: format!("the answer was {status}"),
+                answered: true,
+            }),
+            Outcome::Failed(reason) => Err(Failure {
+                reason: reason.clone(),
+                answered: false,
+            }),
+        };
+        (job, outcome)
+    }
+
+    /// Sends the request of an attempt once more, beside the queue: nothing waits for it and it is not tried again.
+    pub(super) async fn replay(&self, attempt: &Delivery) -> Arc<Delivery> {
+        self.send(attempt.body.clone(), true).await
+    }
+
+    /// Sends a signed request and writes down what became of it.
+    async fn send(&self, body: Bytes, is_replay: bool) -> Arc<Delivery> {
+        let (unix_ms, began) = (clock::unix_ms(), Instant::now());
         let webhook = self.webhook();
         let request = self.client.post(webhook.url.clone());
         let request = request
             .headers(webhook.headers.clone())
             .header(CONTENT_TYPE, "application/json")
             .header("X-Pusher-Key", &self.app.key)
-            .header(
-                "X-Pusher-Signature",
-                sign_webhook(&self.app.secret, &job.body),
-            )
-            .body(job.body.clone());
+            .header("X-Pusher-Signature", sign_webhook(&self.app.secret, &body))
+            .body(body.clone());
         let outcome = match request.send().await {
             Ok(response) => {
                 let status = response.status();
                 finish(response).await;
-                status.is_success().then_some(()).ok_or_else(|| Failure {
-                    reason: format!("the answer was {status}"),
-                    answered: true,
-                })
+                Outcome::Answered(status)
             }
-            Err(error) => Err(Failure {
-                reason: outbound::reason(error),
-                answered: false,
-            }),
+            Err(error) => Outcome::Failed(outbound::reason(error)),
         };
-        (job, outcome)
+        self.log.write(|number| Delivery {
+            number,
+            unix_ms,
+            webhook: self.index,
+            receiver: webhook.url.origin().ascii_serialization(),
+            body,
+            outcome,
+            took: began.elapsed(),
+            is_replay,
+        })
     }
 
     fn report(&self, job: Job, outcome: Result<(), Failure>) {

@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod client;
+pub mod console;
 pub mod database;
 pub mod figures;
 pub mod http;

@@ -19,6 +19,7 @@ use crate::broker::Subscriber;
 use crate::chat::Taken;
 use crate::clock;
 use crate::gateway::admission::Admitted;
+use crate::gateway::arrival;
 use crate::gateway::leaving::Leaving;
 use crate::hub::{Farewell, Link, Topic};
 use crate::metrics::Source;
@@ -50,6 +51,8 @@ impl Connection {
         let patience = (app.authorized_only_s > 0 && user.is_none())
             .then(|| Duration::from_secs(app.authorized_only_s));
         let hello = server::connection_established(socket, gateway.activity_timeout_s);
+        let came = (app.index, admitted.gateway());
+        arrival::connected(&gateway, &link, came, socket, client);
         let id = gateway.hub.add(socket, link.clone(), hello, patience).await;
         debug!(%socket, app = app.id, %client, "connected");
         let mut connection = Connection {
@@ -151,8 +154,10 @@ impl Connection {
         let Some(user) = self.session.user() else {
             return;
         };
+        let (app, socket) = (self.app.index, self.who.socket);
+        arrival::signed_in(&self.gateway, &self.link, app, socket, &user.id);
         let users = &self.gateway.users;
-        users.arrive(self.who.id, self.app.index, user).await;
+        users.arrive(self.who.id, app, user).await;
         if user.watchlist_cut && self.app.watchlist {
             let code = Code::WatchlistLimit;
             self.send(server::error(Some(code), code.message())).await;

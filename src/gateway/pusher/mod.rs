@@ -23,6 +23,7 @@ use crate::auth::Authorizer;
 use crate::broker::Broker;
 use crate::chat::Chat;
 use crate::hub::Hub;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::users::Users;
 
@@ -46,6 +47,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Messages between users; none when it is off (`chat.enabled`).
     pub chat: Option<Arc<Chat>>,
+    /// What those who look on are told.
+    pub live: Arc<Live>,
     /// Told to clients, in seconds.
     pub activity_timeout_s: u32,
     /// The longest message of a client.
