@@ -139,7 +139,10 @@ pub(crate) fn rows(results: &Results) -> Vec<Row> {
     add("across nodes", how, "<= 500 us", 500.0, value);
 
     let measured = !results.all().is_empty();
-    let found: f64 = faults(results).iter().map(|(_, _, count)| count).sum();
+    // The sum of nothing is -0.
+    let found = faults(results)
+        .iter()
+        .fold(0.0, |sum, (_, _, count)| sum + count);
     let how =
         "lost, duplicated, inverted, unknown, cut off, failed or refused, all scenarios and rounds";
     let value = measured.then(|| (found, number(found, Unit::Count)));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     board::Pace,
+    report::{Unit, number},
     scenarios::{
         Scenario, channels, client_events, echo, fanout, idle, presence, publish_latency, restart,
         slow, storm, subscribe, trigger,
@@ -96,7 +97,10 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
         ("fanout-3000", 3_000, 17, Rounds::One),
         ("fanout-10000", 10_000, 5, Rounds::All),
     ] {
-        let name = format!("fan-out paced: {subscribers} subscribers, {rate} publishes/s, 200 B");
+        let name = format!(
+            "fan-out paced: {} subscribers, {rate} publishes/s, 200 B",
+            count(subscribers)
+        );
         let point = Some(("delivery", subscribers));
         add(id, rounds, name, paced(subscribers, rate), point);
     }
@@ -137,7 +141,7 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
         } else {
             "a channel each"
         };
-        let name = format!("idle: {connections} connections, {what}");
+        let name = format!("idle: {} connections, {what}", count(connections));
         let plan = idle::Plan {
             connections: size.of(connections),
             channels: if channels == 1 { 1 } else { size.of(channels) },
@@ -152,7 +156,7 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
         connections: size.of(10_000),
         at_once: 256,
         storms: 3,
-        rest: size.long(5),
+        rest: size.long(12),
     };
     add(
         "storm",
@@ -167,7 +171,10 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
         ("presence-300", 300),
         ("presence-1000", 1_000),
     ] {
-        let name = format!("presence storm: {members} members join one channel, half leave");
+        let name = format!(
+            "presence storm: {} members join one channel, half leave",
+            count(members)
+        );
         let plan = presence::Plan {
             members: size.of(members),
             visits: size.of(100) as u32,
@@ -268,7 +275,10 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
         ("subscribe-10000", 10_000),
         ("subscribe-100000", 100_000),
     ] {
-        let name = format!("subscribing with {channels} channels, 100 a connection");
+        let name = format!(
+            "subscribing with {} channels, 100 a connection",
+            count(channels)
+        );
         let plan = subscribe::Plan {
             channels: size.of(channels),
             each: if size.quick { 10 } else { 100 },
@@ -287,7 +297,7 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
             Pace::PerSecond(rate) => format!("{rate} publishes/s"),
             Pace::InFlight(count) => format!("{count} in flight"),
         };
-        let name = format!("cluster: {subscribers} subscribers on each of 2 nodes, {how}, 200 B");
+        let name = format!("cluster: {subscribers} subscriber(s) on each of 2 nodes, {how}, 200 B");
         let plan = fanout::Plan {
             subscribers,
             ..size.fanout(100, pace, 5)
@@ -295,6 +305,10 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
         add(id, rounds, name, Scenario::Cluster(plan), None);
     }
     entries
+}
+
+fn count(number_of: usize) -> String {
+    number(number_of as f64, Unit::Count)
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_send_that_was_held_up_is_late_from_when_it_was_due() {
-        let mut schedule = Schedule::new(100.0, Duration::from_millis(100));
+        let mut schedule = Schedule::new(100.0, Duration::from_millis(500));
         let first = schedule.next().await.unwrap();
         // What is sent blocks for 30 ms, so three more are due meanwhile.
         tokio::time::sleep(Duration::from_millis(35)).await;
@@ -71,7 +71,7 @@ mod tests {
         while schedule.next().await.is_some() {
             more += 1;
         }
-        assert_eq!((more, schedule.skipped()), (6, 0));
+        assert_eq!((more, schedule.skipped()), (46, 0));
     }
 
     #[tokio::test]

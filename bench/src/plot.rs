@@ -22,6 +22,8 @@ pub(crate) struct Plot {
     figure: &'static str,
     unit: Unit,
     x_name: &'static str,
+    /// Whether equal steps to the right are equal factors.
+    by_factors: bool,
 }
 
 /// All of them, in the order in which they are shown.
@@ -33,6 +35,7 @@ pub(crate) const PLOTS: [Plot; 6] = [
         figure: "CPU per delivery",
         unit: Unit::Micros,
         x_name: "subscribers",
+        by_factors: true,
     },
     Plot {
         file: "subscribe.svg",
@@ -41,6 +44,7 @@ pub(crate) const PLOTS: [Plot; 6] = [
         figure: "CPU per join and leave",
         unit: Unit::Micros,
         x_name: "channels",
+        by_factors: true,
     },
     Plot {
         file: "subscription-memory.svg",
@@ -49,6 +53,7 @@ pub(crate) const PLOTS: [Plot; 6] = [
         figure: "RSS per subscription",
         unit: Unit::Kib,
         x_name: "channels",
+        by_factors: true,
     },
     Plot {
         file: "presence.svg",
@@ -57,6 +62,7 @@ pub(crate) const PLOTS: [Plot; 6] = [
         figure: "CPU per join and leave",
         unit: Unit::Micros,
         x_name: "members",
+        by_factors: true,
     },
     Plot {
         file: "member-added.svg",
@@ -65,6 +71,7 @@ pub(crate) const PLOTS: [Plot; 6] = [
         figure: "CPU per member_added",
         unit: Unit::Micros,
         x_name: "members",
+        by_factors: true,
     },
     Plot {
         file: "memory.svg",
@@ -73,6 +80,7 @@ pub(crate) const PLOTS: [Plot; 6] = [
         figure: "RSS",
         unit: Unit::Kib,
         x_name: "connections",
+        by_factors: false,
     },
 ];
 
@@ -99,8 +107,13 @@ impl Plot {
         let top = round_up(all().map(|p| p.1).fold(0.0, f64::max));
         let [left, above, right, below] = MARGIN;
         let (width, height) = (WIDTH - left - right, HEIGHT - above - below);
-        let decades = (most_x.log10() - least_x.log10()).max(f64::EPSILON);
-        let x = |value: f64| left + (value.max(1.0).log10() - least_x.log10()) / decades * width;
+        let place = |value: f64| match self.by_factors {
+            true => {
+                (value.max(1.0) / least_x).log10() / (most_x / least_x).log10().max(f64::EPSILON)
+            }
+            false => value / most_x,
+        };
+        let x = |value: f64| left + place(value) * width;
         let y = |value: f64| above + height - value / top * height;
 
         let mut svg = String::new();

@@ -51,7 +51,8 @@ pub(crate) async fn run(subject: &Subject, plan: &Plan) -> Result<Vec<Figure>, B
     let group = &board.groups[0];
     let warm = group.totals();
     let before = meter.read()?;
-    let (_, skipped) = board.phase(sources, plan.pace, plan.length).await?;
+    // Kept until all is read: the floor ends with its control line.
+    let (_sources, skipped) = board.phase(sources, plan.pace, plan.length).await?;
 
     let deliveries = group.totals().delivered - warm.delivered;
     let mut figures = Vec::new();

@@ -13,6 +13,9 @@ use crate::{
     target::Subject,
 };
 
+/// Between two storms.
+const BETWEEN: Duration = Duration::from_secs(1);
+
 /// How big, and how often.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
@@ -20,7 +23,7 @@ pub(crate) struct Plan {
     /// Connections being set up at the same time.
     pub(crate) at_once: usize,
     pub(crate) storms: u32,
-    /// How long the server has to give memory back after everybody has left.
+    /// How long the server has to give memory back after everybody has left for good.
     pub(crate) rest: Duration,
 }
 
@@ -32,7 +35,7 @@ pub(crate) async fn run(subject: &Subject, plan: &Plan) -> Result<Vec<Figure>, B
     let (mut setup_us, mut failed, mut opened) = (histogram(), 0, 0);
     let (mut took, mut busy_us) = (Duration::ZERO, None);
     let (mut full_kib, mut after_kib): (Option<f64>, Vec<f64>) = (None, Vec::new());
-    for _ in 0..plan.storms {
+    for storm in 1..=plan.storms {
         let before = meter.read()?;
         let channel = |_| vec!["bench-storm".to_owned()];
         let crowd = crowd::open(target, plan.connections, plan.at_once, channel).await;
@@ -47,7 +50,11 @@ pub(crate) async fn run(subject: &Subject, plan: &Plan) -> Result<Vec<Figure>, B
             full_kib = Some(full_kib.map_or(kib, |full| full.max(kib)));
         }
         drop(crowd);
-        after_kib.extend(rest(*meter, start_kib, plan.rest).await?);
+        let length = match storm == plan.storms {
+            true => plan.rest,
+            false => BETWEEN.min(plan.rest),
+        };
+        after_kib.extend(rest(*meter, start_kib, length).await?);
     }
     let mut figures = vec![Figure::new(
         "connects per second",
