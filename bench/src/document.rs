@@ -43,7 +43,7 @@ pub(crate) fn benchmarks(results: &Results, plots: &Path) -> String {
     let said = |key: &str| machine[key].as_str().unwrap_or("unknown").to_owned();
     text += &format!(
         "| | |\n|---|---|\n| machine | {} cores of {}, {} GiB |\n| kernel | Linux {} |\n| date | {} |\n\
-         | program | {}, commit {} |\n| compiler | {} |\n| rounds | {} where there is an aim, else 1 |\n",
+         | program | {}, commit {} |\n| compiler | {} |\n| rounds | {} where there is an aim or it is soon done, else 1 |\n",
         machine["cores"],
         said("cpu"),
         machine["memory_gib"].as_f64().unwrap_or_default(),

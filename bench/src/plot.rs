@@ -12,7 +12,7 @@ use crate::{
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
 /// Room around the axes: left, top, right, bottom.
-const MARGIN: [f64; 4] = [76.0, 40.0, 24.0, 48.0];
+const MARGIN: [f64; 4] = [76.0, 40.0, 36.0, 48.0];
 
 /// A curve that a document shows.
 pub(crate) struct Plot {
@@ -57,12 +57,12 @@ pub(crate) const PLOTS: [Plot; 6] = [
     },
     Plot {
         file: "presence.svg",
-        title: "CPU per join and leave of a presence channel, all members told",
+        title: "CPU per join and leave, presence channel",
         curve: "presence",
         figure: "CPU per join and leave",
         unit: Unit::Micros,
         x_name: "members",
-        by_factors: true,
+        by_factors: false,
     },
     Plot {
         file: "member-added.svg",
@@ -104,7 +104,14 @@ impl Plot {
         let all = || series.iter().flat_map(|(_, points)| points);
         let least_x = all().map(|p| p.0).fold(f64::MAX, f64::min).max(1.0);
         let most_x = all().map(|p| p.0).fold(1.0, f64::max);
-        let top = round_up(all().map(|p| p.1).fold(0.0, f64::max));
+        let most_y = all().map(|p| p.1).fold(0.0, f64::max);
+        let (scale, unit) = match self.unit {
+            Unit::Micros if most_y >= 1_000.0 => (1_000.0, "ms"),
+            Unit::Micros => (1.0, "us"),
+            Unit::Kib if most_y >= 1_024.0 => (1_024.0, "MiB"),
+            _ => (1.0, "KiB"),
+        };
+        let top = round_up(most_y / scale) * scale;
         let [left, above, right, below] = MARGIN;
         let (width, height) = (WIDTH - left - right, HEIGHT - above - below);
         let place = |value: f64| match self.by_factors {
@@ -144,7 +151,7 @@ polyline {{ fill: none !important; stroke-width: 2 }}
                 left + width,
                 left - 8.0,
                 at + 4.0,
-                number(value, self.unit)
+                tick(value / scale, unit)
             );
         }
         let mut marks: Vec<f64> = all().map(|p| p.0).collect();
@@ -220,6 +227,15 @@ fn round_up(value: f64) -> f64 {
     step.unwrap_or(10.0) * power
 }
 
+/// A number on an axis, without digits that say nothing.
+fn tick(value: f64, unit: &str) -> String {
+    let text = format!("{value:.3}");
+    format!(
+        "{} {unit}",
+        text.trim_end_matches('0').trim_end_matches('.')
+    )
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -245,6 +261,7 @@ mod tests {
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert_eq!(svg.matches("<circle").count(), 6);
         assert!(svg.contains("gema, 10,000: 7.00 us"), "{svg}");
+        assert!(svg.contains(">6 us<"), "{svg}");
         assert!(svg.contains("prefers-color-scheme: dark"));
         // Within the picture, and the dearer point higher up.
         let line = svg
@@ -260,7 +277,7 @@ mod tests {
         assert!(
             points
                 .iter()
-                .all(|&(x, y)| (76.0..=616.0).contains(&x) && (40.0..=272.0).contains(&y))
+                .all(|&(x, y)| (76.0..=604.0).contains(&x) && (40.0..=272.0).contains(&y))
         );
         assert!(points[0].1 > points[2].1);
     }
