@@ -204,12 +204,12 @@ pub(crate) fn text(results: &Results) -> Result<String, BenchError> {
         (
             "*b*: more CPU per publish in a cluster, the node published to",
             us(costs.bus),
-            "cluster-1",
+            "cluster-saturated",
         ),
         (
             "*r*: CPU of redis-server per publish that two nodes hear",
             us(costs.redis),
-            "cluster-1",
+            "cluster-saturated",
         ),
     ] {
         text += &format!("| {name} | {value} | {from} |\n");
