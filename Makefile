@@ -1,6 +1,8 @@
 # The project's commands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
+target = $${CARGO_TARGET_DIR:-target}
+bench = $(target)/release/gema-bench
 .PHONY: help run test lint fmt bench
 
 help: ## this list
@@ -21,4 +23,6 @@ fmt: ## format the Rust code
 
 bench: ## the figures, measured side by side against a loop of raw send() calls, and a cluster against one node; about seven minutes
 	cargo build --release --locked --workspace
-	$${CARGO_TARGET_DIR:-target}/release/gema-bench compare --gema $${CARGO_TARGET_DIR:-target}/release/gema
+	$(bench) compare --gema $(target)/release/gema --json $(target)/bench.json
+	$(bench) report $(target)/bench.json --into docs/benchmarks.md
+	$(bench) capacity $(target)/bench.json --into docs/capacity.md

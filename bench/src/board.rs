@@ -1,33 +1,30 @@
-//! What publishers and receivers of a scenario share: who publishes when, what has arrived where, and how late.
+//! One channel and its subscribers, on one server or several: who publishes when, and what has arrived of it.
 //! Paced is an open loop, with latency counted from when a publish was due; saturated is a closed one, where a publish
 //! is in flight until every subscriber has it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
-use tokio::{
-    sync::Notify,
-    task::JoinSet,
-    time::{sleep, sleep_until, timeout_at},
-};
+use tokio::{sync::Notify, task::JoinSet, time::timeout_at};
 
 use crate::{
-    client::Subscriber,
+    client::Client,
+    ended::Ended,
     error::BenchError,
-    ledger::{Ledger, Totals, Verdict},
+    ledger::Ledger,
+    pace::Schedule,
     publisher::Publisher,
     report::{Figure, histogram},
-    stamp::Stamp,
+    tally::{GRACE, Tally},
 };
 
 /// Publishing before anything is measured, so that buffers, caches and just-in-time compilers are warm.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
-/// How long after the last publish its deliveries may still come; what is missing then is lost.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// What drives the publishing.
 #[derive(Clone, Copy, Debug)]
@@ -48,59 +45,46 @@ impl Pace {
     }
 }
 
-/// The subscribers of one server.
-pub(crate) struct Group {
-    ledger: RefCell<Ledger>,
-    pub(crate) delivery_us: RefCell<Histogram<u64>>,
-}
-
-impl Group {
-    /// The sums over its subscribers as of now.
-    pub(crate) fn totals(&self) -> Totals {
-        self.ledger.borrow().totals()
-    }
-}
-
 /// All of those who use it run on one thread.
 pub(crate) struct Board {
-    epoch: Instant,
-    channel: &'static str,
+    channel: Arc<str>,
     /// Bytes of data in a publish.
     payload: usize,
     subscribers: usize,
-    pub(crate) groups: Vec<Group>,
+    /// The subscribers of each server.
+    pub(crate) groups: Vec<Tally>,
     pub(crate) publish_us: RefCell<Histogram<u64>>,
     /// Per publisher: its latest sequence number and how many subscribers still lack it.
     latest: RefCell<Vec<(u64, usize)>>,
     /// Per publisher: rung when all subscribers have its latest.
     everywhere: Vec<Notify>,
+    /// Publishes that the server answered with something other than 200.
+    refused: Cell<u64>,
     /// Why connections ended that should not have.
-    ended: RefCell<Vec<String>>,
+    ended: RefCell<Vec<Ended>>,
 }
 
 impl Board {
     /// A board for one channel, with so many groups of so many subscribers each.
     pub(crate) fn new(
-        channel: &'static str,
+        channel: &str,
         groups: usize,
         subscribers: usize,
         publishers: u16,
         payload: usize,
     ) -> Rc<Self> {
+        let epoch = Instant::now();
+        let group = || Tally::new(Ledger::new(subscribers, publishers.into()), epoch);
         let publishers = usize::from(publishers);
-        let group = || Group {
-            ledger: RefCell::new(Ledger::new(subscribers, publishers)),
-            delivery_us: RefCell::new(histogram()),
-        };
         Rc::new(Self {
-            epoch: Instant::now(),
-            channel,
+            channel: channel.into(),
             payload,
             subscribers: groups * subscribers,
             groups: (0..groups).map(|_| group()).collect(),
             publish_us: RefCell::new(histogram()),
             latest: RefCell::new(vec![(0, 0); publishers]),
             everywhere: (0..publishers).map(|_| Notify::new()).collect(),
+            refused: Cell::new(0),
             ended: RefCell::default(),
         })
     }
@@ -109,7 +93,7 @@ impl Board {
     pub(crate) fn receive(
         self: &Rc<Self>,
         group: usize,
-        subscribers: Vec<Subscriber>,
+        subscribers: Vec<Client>,
         receivers: &mut JoinSet<()>,
     ) {
         for subscriber in subscribers {
@@ -134,22 +118,19 @@ impl Board {
 
     /// What must not be, of one group.
     pub(crate) fn faults(&self, group: usize) -> [Figure; 4] {
-        let totals = self.groups[group].totals();
-        [
-            Figure::count("lost", totals.lost()),
-            Figure::count("duplicated", totals.duplicated),
-            Figure::count("inverted", totals.inverted),
-            Figure::count("unknown", totals.unknown),
-        ]
+        self.groups[group].faults()
     }
 
-    /// How many subscribers were cut off; says why on stderr.
-    pub(crate) fn cut_off(&self) -> Figure {
+    /// How many subscribers were cut off, which is told with the reason on stderr, and how many publishes refused.
+    pub(crate) fn failures(&self) -> [Figure; 2] {
         let ended = self.ended.borrow();
         if let Some(why) = ended.first() {
             eprintln!("{} subscribers were cut off, the first: {why}", ended.len());
         }
-        Figure::count("cut off", ended.len() as u64)
+        [
+            Figure::count("cut off", ended.len() as u64),
+            Figure::count("publishes refused", self.refused.get()),
+        ]
     }
 
     /// Publishes for `length` and waits for the deliveries. Gives the publishers back, and how many paced publishes
@@ -161,42 +142,24 @@ impl Board {
         length: Duration,
     ) -> Result<(Vec<Publisher>, u64), BenchError> {
         let mut skipped = 0;
-        let lost_before = self.lost();
+        let lost = |group: &Tally| group.totals().lost();
+        let lost_before: Vec<_> = self.groups.iter().map(lost).collect();
         match pace {
             Pace::PerSecond(rate) => {
                 for source in &mut sources {
-                    skipped += self.paced(source, rate, length).await?;
+                    let mut schedule = Schedule::new(rate.into(), length);
+                    while let Some(due) = schedule.next().await {
+                        self.publish(source, 0, due).await?;
+                    }
+                    skipped += schedule.skipped();
                 }
             }
             Pace::InFlight(_) => sources = self.saturated(sources, length).await?,
         }
-        let deadline = Instant::now() + GRACE;
-        while self.lost() > lost_before && Instant::now() < deadline {
-            sleep(Duration::from_millis(2)).await;
+        for (group, lost_before) in self.groups.iter().zip(lost_before) {
+            group.settle(lost_before).await;
         }
         Ok((sources, skipped))
-    }
-
-    async fn paced(
-        &self,
-        source: &mut Publisher,
-        rate: u32,
-        length: Duration,
-    ) -> Result<u64, BenchError> {
-        let planned = u64::from(rate) * length.as_secs();
-        let start = Instant::now();
-        for number in 0..planned {
-            let mut due = start + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate));
-            if Instant::now() < due {
-                sleep_until(due.into()).await;
-                // Nobody was waiting, so that the timer rang late (up to 1 ms) is not the server's doing.
-                due = Instant::now();
-            } else if start.elapsed() > length * 2 {
-                return Ok(planned - number);
-            }
-            self.publish(source, 0, due).await?;
-        }
-        Ok(0)
     }
 
     async fn saturated(
@@ -210,7 +173,9 @@ impl Board {
             let board = self.clone();
             loops.spawn_local(async move {
                 while Instant::now() < end {
-                    board.publish(&mut source, index, Instant::now()).await?;
+                    if !board.publish(&mut source, index, Instant::now()).await? {
+                        continue;
+                    }
                     let everywhere = board.everywhere[usize::from(index)].notified();
                     if timeout_at((end + GRACE).into(), everywhere).await.is_err() {
                         break;
@@ -228,45 +193,46 @@ impl Board {
         Ok(back.into_iter().map(|(_, source)| source).collect())
     }
 
-    /// Publishes the publisher's next message, stamped as due at `due`.
+    /// Publishes the publisher's next message, which was due at `due`. False when the server refused it.
     async fn publish(
         &self,
         source: &mut Publisher,
         index: u16,
         due: Instant,
-    ) -> Result<(), BenchError> {
+    ) -> Result<bool, BenchError> {
         let publisher = usize::from(index);
-        let mut sequence = 0;
+        let mut stamp = None;
         for group in &self.groups {
             // The same number in all of them: each has had all publishes.
-            sequence = group.ledger.borrow_mut().publish(index);
+            stamp = Some(group.publish(index.into(), due));
         }
-        self.latest.borrow_mut()[publisher] = (sequence, self.subscribers);
-        let stamp = Stamp {
-            publisher: index,
-            sequence,
-            due_ns: due.duration_since(self.epoch).as_nanos() as u64,
+        let Some(stamp) = stamp else {
+            return Ok(false);
         };
+        self.latest.borrow_mut()[publisher] = (stamp.sequence, self.subscribers);
         let data = stamp.payload(self.payload);
-        let took = source.publish(self.channel, data).await?;
-        let took_us = took.as_micros() as u64;
-        self.publish_us.borrow_mut().saturating_record(took_us);
-        Ok(())
+        match source.publish(&self.channel, data, due).await {
+            Ok(took) => {
+                let took_us = took.as_micros() as u64;
+                self.publish_us.borrow_mut().saturating_record(took_us);
+                Ok(true)
+            }
+            Err(BenchError::Refused { .. }) => {
+                for group in &self.groups {
+                    group.refused(index.into());
+                }
+                self.refused.set(self.refused.get() + 1);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn received(&self, group: usize, subscriber: usize, message: &[u8], hint: &mut usize) {
-        let Some(stamp) = Stamp::find(message, hint) else {
+        let Some(stamp) = self.groups[group].received(subscriber, message, hint) else {
             return;
         };
-        let group = &self.groups[group];
-        match group.ledger.borrow_mut().received(subscriber, &stamp) {
-            Verdict::InOrder | Verdict::Inverted => {}
-            Verdict::Duplicate | Verdict::Unknown => return,
-        }
-        let now_ns = self.epoch.elapsed().as_nanos() as u64;
-        let late_us = now_ns.saturating_sub(stamp.due_ns) / 1_000;
-        group.delivery_us.borrow_mut().saturating_record(late_us);
-        let publisher = usize::from(stamp.publisher);
+        let publisher = stamp.source as usize;
         let (sequence, missing) = &mut self.latest.borrow_mut()[publisher];
         if *sequence == stamp.sequence {
             *missing -= 1;
@@ -274,9 +240,5 @@ impl Board {
                 self.everywhere[publisher].notify_one();
             }
         }
-    }
-
-    fn lost(&self) -> u64 {
-        self.groups.iter().map(|group| group.totals().lost()).sum()
     }
 }

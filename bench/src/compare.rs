@@ -1,31 +1,30 @@
-//! `make bench`: gema and the floor through the same scenarios in turn, several rounds, medians side by side. A cluster
-//! is held against one gema without a bus.
-//! Every run gets a fresh process, so that no scenario inherits the memory or the warmth of another.
+//! `make bench`: gema, the floor and, where one is given, a peer through the same scenarios in turn, several rounds,
+//! medians side by side. A cluster is held against one gema without a bus.
 
 use std::{
-    ffi::OsStr,
-    fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use serde_json::json;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::LocalSet,
-};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    board::Pace,
-    child::Server,
-    client::{App, Target},
-    cluster,
+    catalogue::{self, Entry, Rounds, Size},
+    child::Launch,
     error::BenchError,
-    fanout::{self, Plan},
-    idle, procfs,
+    machine, micro, peer,
     redis_server::RedisServer,
-    report::{Comparison, Figure},
-    trigger,
+    report::{Comparison, Figure, table},
+    results::Results,
+    scenarios::{Scenario, cluster},
 };
+
+/// What a gema on its own is called where it is held against a cluster.
+const ALONE: &str = "alone";
+const GEMA: &str = "gema";
+const FLOOR: &str = "floor";
+const PEER: &str = "peer";
 
 /// What `compare` was asked to do.
 #[derive(Debug)]
@@ -35,96 +34,10 @@ pub(crate) struct Options {
     pub(crate) rounds: u32,
     /// Where to write the figures as JSON.
     pub(crate) json: Option<PathBuf>,
-    /// Only scenarios whose name holds this text; all when empty.
+    /// Only scenarios whose short name holds this text; all when empty. What the file has of others stays in it.
     pub(crate) only: String,
+    pub(crate) quick: bool,
 }
-
-#[derive(Clone, Copy, Debug)]
-enum Scenario {
-    Fanout(Plan),
-    Idle {
-        connections: usize,
-        channels: usize,
-    },
-    Trigger {
-        requests: u32,
-        payload: usize,
-    },
-    /// Subscribers are those of each node.
-    Cluster(Plan),
-}
-
-impl Scenario {
-    /// What gema is held against in it.
-    fn base_name(&self) -> &'static str {
-        match self {
-            Self::Cluster(_) => cluster::BASE_NAME,
-            Self::Fanout(_) | Self::Idle { .. } | Self::Trigger { .. } => "floor",
-        }
-    }
-}
-
-const fn plan(subscribers: usize, pace: Pace, seconds: u32) -> Plan {
-    Plan {
-        subscribers,
-        pace,
-        seconds,
-        payload: 200,
-    }
-}
-
-/// About eight minutes in three rounds. The growth rows publish so that deliveries per second stay the same.
-const SCENARIOS: [(&str, Scenario); 10] = [
-    (
-        "fan-out paced: 1,000 subscribers, 50 publishes/s, 200 B",
-        Scenario::Fanout(plan(1_000, Pace::PerSecond(50), 10)),
-    ),
-    (
-        "fan-out saturated: 1,000 subscribers, 16 in flight, 200 B",
-        Scenario::Fanout(plan(1_000, Pace::InFlight(16), 5)),
-    ),
-    (
-        "growth: 100 subscribers, 500 publishes/s, 200 B",
-        Scenario::Fanout(plan(100, Pace::PerSecond(500), 5)),
-    ),
-    (
-        "growth: 10,000 subscribers, 5 publishes/s, 200 B",
-        Scenario::Fanout(plan(10_000, Pace::PerSecond(5), 5)),
-    ),
-    (
-        "idle: 10,000 connections, one channel",
-        Scenario::Idle {
-            connections: 10_000,
-            channels: 1,
-        },
-    ),
-    (
-        "idle: 10,000 connections, a channel each",
-        Scenario::Idle {
-            connections: 10_000,
-            channels: 10_000,
-        },
-    ),
-    (
-        "trigger: 20,000 requests, no subscribers",
-        Scenario::Trigger {
-            requests: 20_000,
-            payload: 200,
-        },
-    ),
-    (
-        "cluster: 1 subscriber on each of 2 nodes, 200 publishes/s, 200 B",
-        Scenario::Cluster(plan(1, Pace::PerSecond(200), 10)),
-    ),
-    (
-        "cluster: 100 subscribers on each of 2 nodes, 200 publishes/s, 200 B",
-        Scenario::Cluster(plan(100, Pace::PerSecond(200), 10)),
-    ),
-    (
-        "cluster saturated: 100 subscribers on each of 2 nodes, 16 in flight, 200 B",
-        Scenario::Cluster(plan(100, Pace::InFlight(16), 5)),
-    ),
-];
 
 /// Runs all rounds and prints the tables. Ends its servers also when it fails or is told to stop.
 pub(crate) async fn run(options: &Options) -> Result<(), BenchError> {
@@ -144,98 +57,127 @@ pub(crate) async fn until_stopped<T>(
     }
 }
 
-async fn rounds(options: &Options) -> Result<(), BenchError> {
-    let bench = std::env::current_exe().map_err(BenchError::io("finding the bench itself"))?;
-    let has_redis = RedisServer::is_installed();
-    let mut chosen = Vec::new();
-    for entry in &SCENARIOS {
-        let (name, scenario) = entry;
-        if !name.contains(&options.only) {
-            continue;
-        }
-        if matches!(scenario, Scenario::Cluster(_)) && !has_redis {
-            println!("skipped, because redis-server is not installed: {name}");
-            continue;
-        }
-        chosen.push(entry);
-    }
-    let mut comparisons: Vec<_> = chosen
-        .iter()
-        .map(|(name, scenario)| Comparison::new(name, scenario.base_name()))
-        .collect();
-    for round in 1..=options.rounds {
-        for ((name, scenario), comparison) in chosen.iter().zip(&mut comparisons) {
-            eprintln!("round {round} of {}: {name}", options.rounds);
-            // Who goes first changes, so that neither always finds the machine as the other left it.
-            let base_first = round % 2 == 1;
-            if base_first {
-                base_round(&bench, &options.gema, scenario, comparison).await?;
-            }
-            comparison.add_gema(gema_round(&options.gema, scenario).await?);
-            if !base_first {
-                base_round(&bench, &options.gema, scenario, comparison).await?;
-            }
-        }
-    }
-    let machine = procfs::machine();
-    println!("{machine}; medians of {} rounds", options.rounds);
-    for comparison in &comparisons {
-        print!("{}", comparison.table());
-    }
-    if let Some(path) = &options.json {
-        let results: Vec<_> = comparisons.iter().map(Comparison::json).collect();
-        let all = json!({"machine": machine, "rounds": options.rounds, "results": results});
-        fs::write(path, format!("{all:#}\n")).map_err(BenchError::io("writing the JSON file"))?;
-    }
-    Ok(())
-}
-
-async fn gema_round(gema: &Path, scenario: &Scenario) -> Result<Vec<Figure>, BenchError> {
-    if let Scenario::Cluster(plan) = scenario {
-        return cluster::run(gema, plan).await;
-    }
-    let server = Server::start(gema.as_os_str(), &["serve", "--port", "0"], &[]).await?;
-    let app = App::embedded(server.address);
-    let pid = server.pid();
-    // The set owns the receiving tasks: they end with it, before the server does.
-    let tasks = LocalSet::new();
-    match *scenario {
-        Scenario::Fanout(plan) | Scenario::Cluster(plan) => {
-            let target = Target::Pusher(app);
-            tasks.run_until(fanout::run(&target, &plan, pid)).await
-        }
-        Scenario::Idle {
-            connections,
-            channels,
-        } => {
-            let idle = idle::run(&app, connections, channels, pid);
-            tasks.run_until(idle).await
-        }
-        Scenario::Trigger { requests, payload } => {
-            let trigger = trigger::run(&app, requests, payload, pid);
-            tasks.run_until(trigger).await
-        }
-    }
-}
-
-/// The floor knows only fan-out; elsewhere there is nothing that every server must do the same way.
-async fn base_round(
-    bench: &Path,
-    gema: &Path,
-    scenario: &Scenario,
-    comparison: &mut Comparison,
-) -> Result<(), BenchError> {
+/// Who runs besides gema in a scenario.
+fn others(scenario: &Scenario, peer: Option<&Launch>) -> Vec<&'static str> {
+    let with_peer = |mut list: Vec<&'static str>| {
+        list.extend(peer.map(|_| PEER));
+        list
+    };
     match scenario {
-        Scenario::Fanout(plan) => {
-            let program: &OsStr = bench.as_os_str();
-            let floor = Server::start(program, &["floor", "--port", "0"], &[]).await?;
-            let target = Target::Floor(floor.address);
-            let tasks = LocalSet::new();
-            let run = fanout::run(&target, plan, floor.pid());
-            comparison.add_base(tasks.run_until(run).await?);
+        // The floor knows only fan-out; elsewhere there is nothing that every server must do the same way.
+        Scenario::Fanout(_) => with_peer(vec![FLOOR]),
+        Scenario::Cluster(_) => vec![ALONE],
+        _ => with_peer(Vec::new()),
+    }
+}
+
+async fn rounds(options: &Options) -> Result<(), BenchError> {
+    let size = Size {
+        quick: options.quick,
+    };
+    let has_redis = RedisServer::is_installed();
+    let peer = peer::from_environment()?;
+    let mut chosen: Vec<(Entry, Comparison)> = Vec::new();
+    for entry in catalogue::entries(size) {
+        if !entry.id.contains(&options.only) {
+            continue;
         }
-        Scenario::Cluster(plan) => comparison.add_base(cluster::alone(gema, plan).await?),
-        Scenario::Idle { .. } | Scenario::Trigger { .. } => {}
+        if matches!(entry.scenario, Scenario::Cluster(_)) && !has_redis {
+            println!(
+                "skipped, because redis-server is not installed: {}",
+                entry.name
+            );
+            continue;
+        }
+        let mut comparison = Comparison::new(&entry.name);
+        comparison.column(GEMA);
+        for other in others(&entry.scenario, peer.as_ref()) {
+            comparison.column(other);
+        }
+        chosen.push((entry, comparison));
+    }
+    let gema = Launch::Gema(options.gema.clone());
+    for round in 1..=options.rounds {
+        for (entry, comparison) in &mut chosen {
+            if round > 1 && entry.rounds == Rounds::One {
+                continue;
+            }
+            eprintln!("round {round} of {}: {}", options.rounds, entry.name);
+            let mut servers = vec![GEMA];
+            servers.extend(others(&entry.scenario, peer.as_ref()));
+            // Who goes first changes, so that none always finds the machine as the other left it.
+            if round % 2 == 1 {
+                servers.reverse();
+            }
+            for server in servers {
+                let figures = match (server, &entry.scenario, &peer) {
+                    (FLOOR, scenario, _) => scenario.run_with(&Launch::Floor).await?,
+                    (ALONE, Scenario::Cluster(plan), _) => {
+                        cluster::alone(&options.gema, plan).await?
+                    }
+                    (PEER, scenario, Some(peer)) => {
+                        refused_is_a_result(scenario.run_with(peer).await)?
+                    }
+                    (_, scenario, _) => scenario.run_with(&gema).await?,
+                };
+                comparison.add(server, figures);
+                // What the last one's connections leave behind in the kernel is worked off before the next.
+                tokio::time::sleep(Duration::from_millis(if options.quick { 0 } else { 200 }))
+                    .await;
+            }
+        }
+    }
+    let mut results = Results::about(machine::describe(&options.gema), options.rounds);
+    results.quick(options.quick);
+    for (entry, comparison) in &chosen {
+        results.put(entry.id, entry.point, comparison.json());
+    }
+    if options.only.is_empty() || options.only == "micro" {
+        results.put_micro(micro::run(options.quick));
+    }
+    println!(
+        "{}; medians of {} rounds",
+        results.machine_line(),
+        options.rounds
+    );
+    for (entry, _) in &chosen {
+        print!("{}", table(results.of(entry.id), |_| false));
+    }
+    print!("{}", results.micro_table());
+    if let Some(path) = &options.json {
+        write(path, results, &options.only)?;
     }
     Ok(())
+}
+
+/// What a peer cannot do is an empty column, not the end of the comparison.
+fn refused_is_a_result(result: Result<Vec<Figure>, BenchError>) -> Result<Vec<Figure>, BenchError> {
+    match result {
+        Err(BenchError::Stopped) => Err(BenchError::Stopped),
+        Err(error) => {
+            eprintln!("the peer: {error}");
+            Ok(Vec::new())
+        }
+        done => done,
+    }
+}
+
+fn write(path: &Path, results: Results, only: &str) -> Result<(), BenchError> {
+    match Results::read(path) {
+        Ok(mut old) if !only.is_empty() => {
+            old.merge(results);
+            old.write(path)
+        }
+        _ => results.write(path),
+    }
+}
+
+/// The figures of one scenario as JSON.
+pub(crate) fn plain_json(name: &str, figures: &[Figure]) -> Value {
+    let mut comparison = Comparison::new(name);
+    comparison.column("server");
+    comparison.add("server", figures.to_vec());
+    let mut all = json!({"machine": machine::describe(Path::new(""))});
+    all["results"] = json!([comparison.json()]);
+    all
 }

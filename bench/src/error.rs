@@ -43,6 +43,21 @@ pub(crate) enum BenchError {
     /// `cluster` needs a Redis to put between the nodes.
     #[error("redis-server is not installed")]
     NoRedis,
+    /// A scenario that kills and starts its server was given one that is there.
+    #[error("this scenario starts its server itself: give --start COMMAND")]
+    NeedsStart,
+    /// Nodes with a Redis between them are started by the bench, which knows only gema's settings.
+    #[error("clusters are measured of gema only")]
+    OnlyGema,
+    /// A file of results does not hold what is asked of it.
+    #[error("{path}: {why}")]
+    Results { path: String, why: String },
+    /// An environment variable of the bench has no meaning.
+    #[error("{name}: {why}")]
+    Setting { name: &'static str, why: String },
+    /// The server did what must not be.
+    #[error("the server is at fault: {0}")]
+    Faults(String),
     /// The user or the system asked the bench to stop.
     #[error("stopped by a signal")]
     Stopped,

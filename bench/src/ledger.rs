@@ -1,5 +1,5 @@
 //! Who received what: losses, duplicates and order inversions by the sequence numbers in the payloads.
-//! Invariant: per subscriber and publisher, every number below `next` was received once or stands in `gaps`.
+//! Invariant: per receiver and source, every number below `next` was received once or stands in `gaps`.
 
 use std::ops::Range;
 
@@ -12,35 +12,35 @@ pub(crate) enum Verdict {
     InOrder,
     /// One that was overtaken by a later one.
     Inverted,
-    /// One that this subscriber already had.
+    /// One that this receiver already had.
     Duplicate,
-    /// One that nobody published.
+    /// One that nobody published, or not to this receiver.
     Unknown,
 }
 
-/// The sums over all subscribers.
+/// The sums over all receivers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
-    /// Deliveries that had to happen: publishes times subscribers.
+    /// Deliveries that had to happen: publishes times those who hear them.
     pub(crate) expected: u64,
     /// Deliveries that happened, each counted once.
     pub(crate) delivered: u64,
     /// Messages that arrived again.
     pub(crate) duplicated: u64,
-    /// Messages that arrived after a later one of the same publisher.
+    /// Messages that arrived after a later one of the same source.
     pub(crate) inverted: u64,
-    /// Messages that carried a number nobody published.
+    /// Messages that nobody published to their receiver.
     pub(crate) unknown: u64,
 }
 
 impl Totals {
     /// Deliveries that did not happen (yet).
     pub(crate) fn lost(&self) -> u64 {
-        self.expected - self.delivered
+        self.expected.saturating_sub(self.delivered)
     }
 }
 
-/// What one subscriber has of one publisher.
+/// What one receiver has of one source.
 #[derive(Clone, Debug, Default)]
 struct Progress {
     next: u64,
@@ -70,41 +70,73 @@ impl Progress {
 /// The account of one scenario.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// Per source: how many numbers it has given out.
     published: Vec<u64>,
-    progress: Vec<Vec<Progress>>,
+    /// Per source: how many receivers hear it.
+    audience: Vec<u64>,
+    /// Per receiver: the sources it hears, sorted, and what it has of each.
+    progress: Vec<Vec<(u32, Progress)>>,
     totals: Totals,
 }
 
 impl Ledger {
-    /// An empty account for so many subscribers of one channel and publishers to it.
-    pub(crate) fn new(subscribers: usize, publishers: usize) -> Self {
+    /// An empty account for so many receivers who all hear so many sources.
+    pub(crate) fn new(receivers: usize, sources: u32) -> Self {
+        Self::of((0..receivers).map(|_| (0..sources).collect()), sources)
+    }
+
+    /// An empty account for receivers who hear the sources listed for each, out of so many.
+    pub(crate) fn of(heard: impl IntoIterator<Item = Vec<u32>>, sources: u32) -> Self {
+        let mut audience = vec![0; sources as usize];
+        let progress = heard.into_iter().map(|mut list| {
+            list.sort_unstable();
+            list.dedup();
+            list.retain(|&source| source < sources);
+            for &source in &list {
+                audience[source as usize] += 1;
+            }
+            let fresh = list.into_iter().map(|source| (source, Progress::default()));
+            fresh.collect()
+        });
+        let progress = progress.collect();
         Self {
-            published: vec![0; publishers],
-            progress: vec![vec![Progress::default(); publishers]; subscribers],
+            published: vec![0; sources as usize],
+            audience,
+            progress,
             totals: Totals::default(),
         }
     }
 
-    /// Gives the publisher's next number. From now on every subscriber has to receive it.
-    pub(crate) fn publish(&mut self, publisher: u16) -> u64 {
-        let published = &mut self.published[usize::from(publisher)];
+    /// Gives the source's next number. From now on all who hear it have to receive it.
+    pub(crate) fn publish(&mut self, source: u32) -> u64 {
+        let published = &mut self.published[source as usize];
         let sequence = *published;
         *published += 1;
-        self.totals.expected += self.progress.len() as u64;
+        self.totals.expected += self.audience[source as usize];
         sequence
     }
 
-    /// Enters that a subscriber received a message.
-    pub(crate) fn received(&mut self, subscriber: usize, stamp: &Stamp) -> Verdict {
-        let publisher = usize::from(stamp.publisher);
+    /// Enters that the server refused the source's latest publish: nobody has to receive it.
+    pub(crate) fn refused(&mut self, source: u32) {
+        self.totals.expected -= self.audience[source as usize];
+    }
+
+    /// Enters that a receiver got a message.
+    pub(crate) fn received(&mut self, receiver: usize, stamp: &Stamp) -> Verdict {
+        let source = stamp.source;
         let known = self
             .published
-            .get(publisher)
+            .get(source as usize)
             .is_some_and(|&published| stamp.sequence < published);
-        let verdict = if known {
-            self.progress[subscriber][publisher].received(stamp.sequence)
-        } else {
-            Verdict::Unknown
+        let heard = &mut self.progress[receiver];
+        // Who hears all sources has each in its own place.
+        let at = match heard.get(source as usize) {
+            Some((own, _)) if *own == source => Some(source as usize),
+            _ => heard.binary_search_by_key(&source, |(own, _)| *own).ok(),
+        };
+        let verdict = match at {
+            Some(at) if known => heard[at].1.received(stamp.sequence),
+            _ => Verdict::Unknown,
         };
         match verdict {
             Verdict::InOrder => self.totals.delivered += 1,
@@ -136,9 +168,9 @@ mod tests {
         ledger
     }
 
-    fn stamp(publisher: u16, sequence: u64) -> Stamp {
+    fn stamp(source: u32, sequence: u64) -> Stamp {
         Stamp {
-            publisher,
+            source,
             sequence,
             due_ns: 0,
         }
@@ -209,5 +241,19 @@ mod tests {
         }
         assert_eq!(ledger.received(1, &stamp(0, 0)), Verdict::InOrder);
         assert_eq!((ledger.totals().expected, ledger.totals().lost()), (4, 1));
+    }
+
+    #[test]
+    fn nobody_owes_what_others_hear_or_what_was_refused() {
+        let mut ledger = Ledger::of([vec![2, 0], vec![2], vec![]], 3);
+        for source in 0..3 {
+            ledger.publish(source);
+        }
+        assert_eq!(ledger.totals().expected, 3);
+        ledger.refused(2);
+        assert_eq!(ledger.totals().expected, 1);
+        assert_eq!(ledger.received(0, &stamp(0, 0)), Verdict::InOrder);
+        assert_eq!(ledger.received(1, &stamp(0, 0)), Verdict::Unknown);
+        assert_eq!(ledger.totals().lost(), 0);
     }
 }

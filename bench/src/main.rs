@@ -1,177 +1,62 @@
-//! Load generator for any Pusher-protocol server on this machine, and the raw send() floor to compare with.
+//! Load generator for any Pusher-protocol server, and the raw send() floor to compare with.
 //!
 //! # Layout
-//! `fanout`, `idle`, `trigger`, `cluster`: the scenarios · `compare`: all of them, gema against the floor · `floor`: the
-//! yardstick · `client`, `frames`: subscribers · `publisher`: who publishes · `board`: when, and what has arrived of it
-//! · `stamp`, `ledger`: by their numbers · `procfs`: what the server used · `child`, `redis_server`: servers started here
-//! · `report`: tables and JSON · `error`.
+//! `cli`: the commands · `scenarios`: what is measured, one file each · `catalogue`, `compare`: all of them, gema against
+//! the floor and a `peer` · `floor`: the yardstick · `target`, `client`, `frames`, `ended`, `crowd`: connections, one and many ·
+//! `publisher`, `pace`: who publishes, and when · `board`, `tally`, `stamp`, `ledger`, `roll`: what has arrived, by its
+//! numbers · `meter`, `procfs`, `kernel`, `machine`: what was used, and of what · `child`, `redis_server`: servers started
+//! here · `micro`: the protocol crate alone · `report`, `results`: figures, as tables and JSON · `aims`, `document`,
+//! `plot`, `capacity`: what the documents say of them · `random` · `error`.
 //!
 //! The driver is one thread: it leaves the rest of the machine to the server and needs no locks to count.
 
+mod aims;
 mod board;
+mod capacity;
+mod catalogue;
 mod child;
+mod cli;
 mod client;
-mod cluster;
 mod compare;
+mod crowd;
+mod document;
+mod ended;
 mod error;
-mod fanout;
 mod floor;
 mod frames;
-mod idle;
+mod kernel;
 mod ledger;
+mod machine;
+mod meter;
+mod micro;
+mod pace;
+mod peer;
+mod plot;
 mod procfs;
 mod publisher;
+mod random;
 mod redis_server;
 mod report;
+mod results;
+mod roll;
+mod scenarios;
 mod stamp;
-mod trigger;
+mod tally;
+mod target;
 
-use std::{
-    net::{Ipv4Addr, SocketAddrV4},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{fs, path::Path, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
-use tokio::{runtime::Builder, task::LocalSet};
+use clap::Parser;
+use tokio::runtime::Builder;
 
 use crate::{
-    board::Pace,
-    client::{App, Target},
+    cli::{Cli, Command, ServerArgs, Source},
+    compare::until_stopped,
     error::BenchError,
-    fanout::Plan,
-    report::{Comparison, Figure},
+    report::{Comparison, Figure, table},
+    results::Results,
+    scenarios::{Scenario, cluster},
 };
-
-/// Measures Pusher-protocol servers on this machine
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run every scenario against gema and the floor in turn and print medians and ratios
-    #[command(
-        after_help = "Example: gema-bench compare --gema target/release/gema --json bench.json"
-    )]
-    Compare {
-        /// The gema binary to start
-        #[arg(long, default_value = "target/release/gema")]
-        gema: PathBuf,
-        /// How often each scenario runs
-        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
-        rounds: u32,
-        /// Also write every value to this file
-        #[arg(long)]
-        json: Option<PathBuf>,
-        /// Only the scenarios whose name holds this text
-        #[arg(long, default_value = "")]
-        only: String,
-    },
-    /// One channel, many subscribers
-    #[command(after_help = "Example: gema-bench fanout --pid $(pgrep gema) --in-flight 16")]
-    Fanout {
-        #[command(flatten)]
-        server: ServerArgs,
-        #[arg(long, default_value_t = 1_000, value_parser = connections)]
-        subscribers: usize,
-        /// Publishes a second
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        rate: u32,
-        /// Instead of a rate: so many publishes at a time that not every subscriber has yet
-        #[arg(long, conflicts_with = "rate", value_parser = clap::value_parser!(u16).range(1..=256))]
-        in_flight: Option<u16>,
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-        seconds: u32,
-        /// Bytes of data in a publish
-        #[arg(long, default_value_t = 200, value_parser = payload)]
-        payload: usize,
-    },
-    /// Many connections that say nothing: CPU to connect and subscribe, memory to keep
-    #[command(after_help = "Example: gema-bench idle --pid $(pgrep gema) --connections 10000")]
-    Idle {
-        #[command(flatten)]
-        server: ServerArgs,
-        #[arg(long, default_value_t = 10_000, value_parser = connections)]
-        connections: usize,
-        /// Channels the connections are spread over, one each
-        #[arg(long, default_value_t = 1, value_parser = connections)]
-        channels: usize,
-    },
-    /// Signed requests to the trigger API with no subscribers
-    #[command(after_help = "Example: gema-bench trigger --pid $(pgrep gema) --requests 20000")]
-    Trigger {
-        #[command(flatten)]
-        server: ServerArgs,
-        #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-        requests: u32,
-        /// Bytes of data in a request
-        #[arg(long, default_value_t = 200, value_parser = payload)]
-        payload: usize,
-    },
-    /// Two nodes with a redis-server between them, a third without subscribers, and one gema alone for comparison
-    #[command(
-        after_help = "Example: gema-bench cluster --gema target/release/gema --subscribers 100 --in-flight 16"
-    )]
-    Cluster {
-        /// The gema binary to start
-        #[arg(long, default_value = "target/release/gema")]
-        gema: PathBuf,
-        /// On each of the two nodes
-        #[arg(long, default_value_t = 100, value_parser = connections)]
-        subscribers: usize,
-        /// Publishes a second, to the first node
-        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        rate: u32,
-        /// Instead of a rate: so many publishes at a time that not every subscriber has yet
-        #[arg(long, conflicts_with = "rate", value_parser = clap::value_parser!(u16).range(1..=256))]
-        in_flight: Option<u16>,
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-        seconds: u32,
-        /// Bytes of data in a publish
-        #[arg(long, default_value_t = 200, value_parser = payload)]
-        payload: usize,
-    },
-    /// The yardstick: a process that only sends ready frames to raw connections
-    #[command(after_help = "Started by compare. Example: gema-bench floor --port 7000")]
-    Floor {
-        /// Port on loopback, 0 for any free one
-        #[arg(long)]
-        port: u16,
-    },
-}
-
-#[derive(Debug, Args)]
-struct ServerArgs {
-    /// A loopback address: CPU and memory are read from this machine's /proc
-    #[arg(long, default_value = "127.0.0.1", value_parser = loopback)]
-    host: Ipv4Addr,
-    #[arg(long, default_value_t = 6001)]
-    port: u16,
-    #[arg(long, default_value = "app-id")]
-    app_id: String,
-    #[arg(long, default_value = "app-key")]
-    app_key: String,
-    #[arg(long, default_value = "app-secret")]
-    app_secret: String,
-    /// Process id of the server
-    #[arg(long)]
-    pid: u32,
-}
-
-impl ServerArgs {
-    fn app(self) -> App {
-        App {
-            address: SocketAddrV4::new(self.host, self.port),
-            id: self.app_id,
-            key: self.app_key,
-            secret: self.app_secret,
-        }
-    }
-}
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -193,139 +78,90 @@ fn run(command: Command) -> Result<(), BenchError> {
 }
 
 async fn drive(command: Command) -> Result<(), BenchError> {
-    let tasks = LocalSet::new();
-    let figures = match command {
-        Command::Floor { port } => return floor::run(port),
+    if let Some((name, scenario, server)) = command.scenario() {
+        return until_stopped(one(name, &scenario, server)).await;
+    }
+    match command {
+        Command::Floor { port } => floor::run(port),
         Command::Compare {
             gema,
             rounds,
             json,
             only,
+            quick,
         } => {
             let options = compare::Options {
                 gema,
                 rounds,
                 json,
                 only,
+                quick,
             };
-            return compare::run(&options).await;
+            compare::run(&options).await
         }
-        Command::Fanout {
-            server,
-            subscribers,
-            rate,
-            in_flight,
-            seconds,
-            payload,
-        } => {
-            let plan = Plan {
-                subscribers,
-                pace: in_flight.map_or(Pace::PerSecond(rate), Pace::InFlight),
-                seconds,
-                payload,
-            };
-            let pid = server.pid;
-            let target = Target::Pusher(server.app());
-            tasks.run_until(fanout::run(&target, &plan, pid)).await?
-        }
-        Command::Idle {
-            server,
-            connections,
-            channels,
-        } => {
-            let pid = server.pid;
-            let app = server.app();
-            let idle = idle::run(&app, connections, channels, pid);
-            tasks.run_until(idle).await?
-        }
-        Command::Trigger {
-            server,
-            requests,
-            payload,
-        } => {
-            let pid = server.pid;
-            trigger::run(&server.app(), requests, payload, pid).await?
-        }
-        Command::Cluster {
-            gema,
-            subscribers,
-            rate,
-            in_flight,
-            seconds,
-            payload,
-        } => {
-            let plan = Plan {
-                subscribers,
-                pace: in_flight.map_or(Pace::PerSecond(rate), Pace::InFlight),
-                seconds,
-                payload,
-            };
-            let mut comparison = Comparison::new("cluster", cluster::BASE_NAME);
+        Command::Cluster { gema, load, json } => {
+            let plan = load.plan();
             let both = async {
-                comparison.add_base(cluster::alone(&gema, &plan).await?);
-                comparison.add_gema(cluster::run(&gema, &plan).await?);
-                Ok(())
+                let mut comparison = Comparison::new("cluster");
+                comparison.column("gema");
+                comparison.column("alone");
+                comparison.add("alone", cluster::alone(&gema, &plan).await?);
+                comparison.add("gema", cluster::run(&gema, &plan).await?);
+                let result = comparison.json();
+                print!("{}", table(&result, |_| false));
+                let mut results = Results::about(machine::describe(&gema), 1);
+                results.put("cluster", None, result);
+                json.map_or(Ok(()), |path| results.write(&path))
             };
-            compare::until_stopped(both).await?;
-            print!("{}", comparison.table());
-            return Ok(());
+            until_stopped(both).await
         }
-    };
-    print_all(&figures);
-    Ok(())
+        Command::Micro => {
+            let mut results = Results::about(serde_json::Value::Null, 1);
+            results.put_micro(micro::run(false));
+            print!("{}", results.micro_table());
+            Ok(())
+        }
+        Command::Report { results, into } => {
+            let results = Results::read(&results)?;
+            let plots = into.with_extension("");
+            plot::write_all(&results, &plots)?;
+            document::fill(&into, &document::benchmarks(&results, &plots))
+        }
+        Command::Plot { results, to } => plot::write_all(&Results::read(&results)?, &to),
+        Command::Capacity { results, into } => {
+            document::fill(&into, &capacity::text(&Results::read(&results)?)?)
+        }
+        // All others are scenarios.
+        _ => Ok(()),
+    }
 }
 
-fn print_all(figures: &[Figure]) {
-    for figure in figures {
+/// Runs one scenario, against a server that is there or one that is started for it. An error when it did what must not
+/// be.
+async fn one(name: &str, scenario: &Scenario, server: &ServerArgs) -> Result<(), BenchError> {
+    let figures = match server.source()? {
+        Source::There(subject) => scenario.run(&subject).await?,
+        Source::Start(launch) => scenario.run_with(&launch).await?,
+    };
+    for figure in &figures {
         println!("{figure}");
     }
-}
-
-fn loopback(text: &str) -> Result<Ipv4Addr, String> {
-    let address: Ipv4Addr = text.parse().map_err(|_| "not an IPv4 address".to_owned())?;
-    address
-        .is_loopback()
-        .then_some(address)
-        .ok_or_else(|| "not a loopback address".to_owned())
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    between(text, 1, 100_000)
-}
-
-fn payload(text: &str) -> Result<usize, String> {
-    between(text, stamp::SHORTEST, 10_240)
-}
-
-fn between(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| format!("must be a number from {least} to {most}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+    if let Some(path) = &server.json {
+        write(path, name, &figures)?;
     }
-
-    #[test]
-    fn only_this_machine_is_measured() {
-        assert!(loopback("127.0.0.9").is_ok());
-        assert!(loopback("10.0.0.1").is_err());
-        assert!(loopback("example.com").is_err());
+    let faults = figures
+        .iter()
+        .filter(|figure| aims::is_fault(&figure.name) && figure.value > 0.0);
+    let faults: Vec<_> = faults
+        .map(|figure| format!("{} {}", figure.value, figure.name))
+        .collect();
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(BenchError::Faults(faults.join(", "))),
     }
+}
 
-    #[test]
-    fn a_payload_always_holds_its_stamp() {
-        assert!(payload("43").is_err());
-        assert_eq!(payload("44"), Ok(stamp::SHORTEST));
-        assert!(payload("10241").is_err());
-    }
+fn write(path: &Path, name: &str, figures: &[Figure]) -> Result<(), BenchError> {
+    let all = compare::plain_json(name, figures);
+    fs::write(path, format!("{all:#}\n")).map_err(BenchError::io("writing the JSON file"))
 }

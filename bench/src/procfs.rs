@@ -73,17 +73,6 @@ pub(crate) fn rss_kib(pid: u32) -> Result<u64, BenchError> {
     parse_rss(&read(Path::new(&path))?).ok_or_else(|| unreadable(&path))
 }
 
-/// One line that says what machine the figures are from.
-pub(crate) fn machine() -> String {
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let model = fs::read_to_string("/proc/cpuinfo")
-        .ok()
-        .and_then(|text| parse_model(&text))
-        .unwrap_or_else(|| "unknown CPU".to_owned());
-    format!("{cpus} x {model}, Linux {}", kernel.trim())
-}
-
 fn read(path: &Path) -> Result<String, BenchError> {
     fs::read_to_string(path).map_err(|e| proc_error(&path.display().to_string(), &e))
 }
@@ -119,11 +108,6 @@ fn parse_schedstat(text: &str) -> Option<u64> {
 fn parse_rss(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
-}
-
-fn parse_model(text: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddrV4,
     rc::Rc,
+    sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -19,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    client::{App, Target},
     error::BenchError,
+    target::{App, Target},
 };
 
 /// How long a reply may take.
@@ -85,23 +86,25 @@ impl Publisher {
         }
     }
 
-    /// Publishes `data` to `channel` and gives the time that took. HTTP: until the 200. Floor: until the command is
-    /// written.
+    /// Publishes `data` to `channel` and gives the time that took since it was due. HTTP: until the 200. Floor: until
+    /// the command is written.
     pub(crate) async fn publish(
         &mut self,
-        channel: &'static str,
+        channel: &Arc<str>,
         data: String,
+        due: Instant,
     ) -> Result<Duration, BenchError> {
+        let late = due.elapsed();
         match self {
             Self::Http(jobs) => {
                 let (done, took) = oneshot::channel();
                 let job = Job {
-                    channel,
+                    channel: channel.clone(),
                     data,
                     done,
                 };
                 jobs.send(job).await.map_err(|_| thread_ended())?;
-                took.await.map_err(|_| thread_ended())?
+                Ok(late + took.await.map_err(|_| thread_ended())??)
             }
             Self::Floor(control) => {
                 // The very bytes a Pusher server would send, made here so that the floor makes nothing.
@@ -110,7 +113,7 @@ impl Publisher {
                 command.extend_from_slice(frame.bytes());
                 let sent = Instant::now();
                 write(&mut *control.lock().await, &command).await?;
-                Ok(sent.elapsed())
+                Ok(late + sent.elapsed())
             }
         }
     }
@@ -119,7 +122,7 @@ impl Publisher {
 /// One publish for the publishing thread.
 #[derive(Debug)]
 pub(crate) struct Job {
-    channel: &'static str,
+    channel: Arc<str>,
     data: String,
     done: oneshot::Sender<Result<Duration, BenchError>>,
 }
@@ -165,7 +168,7 @@ fn publishing_thread(
 async fn work(mut publisher: HttpPublisher, mut jobs: mpsc::Receiver<Job>) {
     while let Some(job) = jobs.recv().await {
         let sent = Instant::now();
-        let result = publisher.publish(job.channel, &job.data).await;
+        let result = publisher.publish(&job.channel, &job.data).await;
         // Without a receiver the scenario was stopped, and the channel ends next.
         let _ = job.done.send(result.map(|()| sent.elapsed()));
     }
@@ -264,7 +267,7 @@ struct Reply {
 }
 
 impl Reply {
-    /// Reads a reply with a Content-Length; `None` while it is not complete.
+    /// Reads a reply with a Content-Length or in chunks; `None` while it is not complete.
     fn parse(bytes: &[u8]) -> Result<Option<Self>, BenchError> {
         let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
             return Ok(None);
@@ -277,16 +280,27 @@ impl Reply {
             .and_then(|line| line.strip_prefix("HTTP/1.1 "))
             .and_then(|rest| rest.get(..3)?.parse().ok())
             .ok_or_else(|| wrong("no HTTP/1.1 status"))?;
-        let (mut length, mut keep_alive) = (None, true);
+        let (mut length, mut keep_alive, mut chunked) = (None, true, false);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().ok();
             } else if name.eq_ignore_ascii_case("connection") {
                 keep_alive = !value.trim().eq_ignore_ascii_case("close");
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                chunked = value.trim().eq_ignore_ascii_case("chunked");
             }
         }
-        let length: usize = length.ok_or_else(|| wrong("no Content-Length"))?;
         let body = &bytes[end + 4..];
+        if chunked {
+            // One request at a time: nothing can follow the last chunk, so its end is the reply's.
+            let complete = body == b"0\r\n\r\n" || body.ends_with(b"\r\n0\r\n\r\n");
+            return Ok(complete.then(|| Self {
+                status,
+                keep_alive,
+                body: String::from_utf8_lossy(body).into_owned(),
+            }));
+        }
+        let length: usize = length.ok_or_else(|| wrong("no Content-Length"))?;
         if body.len() < length {
             return Ok(None);
         }
@@ -341,8 +355,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_in_chunks_is_complete_with_its_last_chunk() {
+        let text = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+        for cut in 0..text.len() {
+            assert_eq!(Reply::parse(&text[..cut]).unwrap(), None, "{cut}");
+        }
+        assert_eq!(Reply::parse(text).unwrap().unwrap().status, 200);
+    }
+
+    #[test]
     fn replies_this_client_cannot_delimit_are_errors() {
-        assert!(Reply::parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+        assert!(Reply::parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n").is_err());
         assert!(Reply::parse(b"SSH-2.0\r\n\r\n").is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! Figures and how they are shown: medians over rounds, ratios to what they are held against, a table for people and JSON for tools.
+//! Figures and how they are shown: medians over rounds, ratios to what they are held against, a table for people and
+//! JSON for tools.
 
 use std::fmt::{self, Write};
 
@@ -12,15 +13,35 @@ pub(crate) enum Unit {
     Kib,
     Percent,
     Count,
+    /// Of two of the others.
+    Ratio,
 }
 
 impl Unit {
+    /// The unit of that name, as JSON has it.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "us" => Self::Micros,
+            "KiB" => Self::Kib,
+            "%" => Self::Percent,
+            "ratio" => Self::Ratio,
+            _ => Self::Count,
+        }
+    }
+
+    fn in_json(self) -> &'static str {
+        match self {
+            Self::Ratio => "ratio",
+            _ => self.name(),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Micros => "us",
             Self::Kib => "KiB",
             Self::Percent => "%",
-            Self::Count => "",
+            Self::Count | Self::Ratio => "",
         }
     }
 }
@@ -70,108 +91,123 @@ pub(crate) fn latency(name: &str, times_us: &Histogram<u64>) -> Vec<Figure> {
         .into()
 }
 
-/// All rounds of one scenario.
+/// All rounds of one scenario, a column a server; the first is what the others are there to compare with.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     scenario: String,
-    /// What gema is held against: the floor, or itself alone.
-    base_name: &'static str,
-    gema: Vec<Vec<Figure>>,
-    base: Vec<Vec<Figure>>,
-}
-
-/// One figure of a comparison over all rounds.
-struct Row<'a> {
-    figure: &'a Figure,
-    gema: Vec<f64>,
-    base: Vec<f64>,
-}
-
-impl Row<'_> {
-    /// gema's median over the base's, where the base has the figure and it is not zero.
-    fn ratio(&self) -> Option<f64> {
-        let base = median(&self.base).filter(|&base| base > 0.0)?;
-        Some(median(&self.gema)? / base)
-    }
+    columns: Vec<(String, Vec<Vec<Figure>>)>,
 }
 
 impl Comparison {
-    pub(crate) fn new(scenario: &str, base_name: &'static str) -> Self {
+    pub(crate) fn new(scenario: &str) -> Self {
         Self {
             scenario: scenario.to_owned(),
-            base_name,
-            gema: Vec::new(),
-            base: Vec::new(),
+            columns: Vec::new(),
         }
     }
 
-    /// Enters one round of gema.
-    pub(crate) fn add_gema(&mut self, figures: Vec<Figure>) {
-        self.gema.push(figures);
+    /// Gives the server a column, behind those that are there.
+    pub(crate) fn column(&mut self, server: &str) {
+        self.columns.push((server.to_owned(), Vec::new()));
     }
 
-    /// Enters one round of what it is held against.
-    pub(crate) fn add_base(&mut self, figures: Vec<Figure>) {
-        self.base.push(figures);
-    }
-
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let values = |rounds: &[Vec<Figure>], name: &str| {
-            rounds
-                .iter()
-                .filter_map(|figures| figures.iter().find(|f| f.name == name))
-                .map(|figure| figure.value)
-                .collect()
-        };
-        self.gema
-            .first()
-            .into_iter()
-            .flatten()
-            .map(move |figure| Row {
-                figure,
-                gema: values(&self.gema, &figure.name),
-                base: values(&self.base, &figure.name),
-            })
-    }
-
-    /// The medians as a Markdown table under the scenario's name.
-    pub(crate) fn table(&self) -> String {
-        let mut text = format!(
-            "\n{}\n\n| {:<34} | {:>12} | {:>12} | {:>6} |\n|{:-<36}|{:->14}|{:->14}|{:->8}|\n",
-            self.scenario, "median", "gema", self.base_name, "ratio", "", ":", ":", ":"
-        );
-        for row in self.rows() {
-            let show = |values: &[f64]| median(values).map(|value| number(value, row.figure.unit));
-            let ratio = row.ratio().map(|ratio| format!("{ratio:.2}"));
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "| {:<34} | {:>12} | {:>12} | {:>6} |",
-                row.figure.name,
-                show(&row.gema).unwrap_or_default(),
-                show(&row.base).unwrap_or_default(),
-                ratio.unwrap_or_default()
-            );
+    /// Enters one round of a server that has a column.
+    pub(crate) fn add(&mut self, server: &str, figures: Vec<Figure>) {
+        if let Some((_, rounds)) = self.columns.iter_mut().find(|(name, _)| name == server) {
+            rounds.push(figures);
         }
-        text
     }
 
-    /// Every round's values, the medians and the ratio.
+    /// Every round's values, the medians, and for each later column the first one's median over its.
     pub(crate) fn json(&self) -> Value {
-        let figures: Vec<Value> = self
-            .rows()
-            .map(|row| {
-                json!({
-                    "figure": row.figure.name,
-                    "unit": row.figure.unit.name(),
-                    "gema": {"median": median(&row.gema), "rounds": row.gema},
-                    self.base_name: {"median": median(&row.base), "rounds": row.base},
-                    "ratio": row.ratio(),
-                })
+        let mut names: Vec<(&str, Unit)> = Vec::new();
+        for figure in self.columns.iter().flat_map(|(_, rounds)| rounds).flatten() {
+            if !names.iter().any(|(name, _)| *name == figure.name) {
+                names.push((&figure.name, figure.unit));
+            }
+        }
+        let figures: Vec<Value> = names
+            .iter()
+            .map(|&(name, unit)| {
+                let mut row = json!({"figure": name, "unit": unit.in_json()});
+                let mut first = None;
+                for (at, (server, rounds)) in self.columns.iter().enumerate() {
+                    let values: Vec<f64> = rounds
+                        .iter()
+                        .filter_map(|figures| figures.iter().find(|f| f.name == name))
+                        .map(|figure| figure.value)
+                        .collect();
+                    let middle = median(&values);
+                    row[server] = json!({"median": middle, "rounds": values});
+                    if at == 0 {
+                        first = middle;
+                    } else if let Some((first, base)) = first.zip(middle.filter(|&base| base > 0.0))
+                    {
+                        row[server]["ratio"] = json!(first / base);
+                    }
+                }
+                row
             })
             .collect();
-        json!({"scenario": self.scenario, "figures": figures})
+        let servers: Vec<&String> = self.columns.iter().map(|(name, _)| name).collect();
+        json!({"scenario": self.scenario, "servers": servers, "figures": figures})
     }
+}
+
+/// A result as [`Comparison::json`] gives it, as a Markdown table under the scenario's name; `skip` leaves out figures
+/// by their name.
+pub(crate) fn table(result: &Value, skip: impl Fn(&str) -> bool) -> String {
+    let texts = |list: &Value| -> Vec<String> {
+        let list = list.as_array().into_iter().flatten();
+        list.filter_map(|text| Some(text.as_str()?.to_owned()))
+            .collect()
+    };
+    let servers = texts(&result["servers"]);
+    let mut text = format!("\n{}\n\n", result["scenario"].as_str().unwrap_or_default());
+    let mut line = |cells: Vec<String>| {
+        let mut cells = cells.into_iter();
+        let name = cells.next().unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = write!(text, "| {name:<44} |");
+        for cell in cells {
+            let _ = write!(text, " {cell:>12} |");
+        }
+        text.push('\n');
+    };
+    let mut head = vec!["median".to_owned()];
+    for (at, server) in servers.iter().enumerate() {
+        head.push(server.clone());
+        if at > 0 {
+            head.push("ratio".to_owned());
+        }
+    }
+    let columns = head.len();
+    line(head);
+    let mut rule = vec!["-".repeat(44)];
+    rule.extend(std::iter::repeat_n(
+        format!("{}:", "-".repeat(11)),
+        columns - 1,
+    ));
+    line(rule);
+    for figure in result["figures"].as_array().into_iter().flatten() {
+        let name = figure["figure"].as_str().unwrap_or_default();
+        if skip(name) {
+            continue;
+        }
+        let unit = Unit::named(figure["unit"].as_str().unwrap_or_default());
+        let mut cells = vec![name.to_owned()];
+        for (at, server) in servers.iter().enumerate() {
+            let value = &figure[server];
+            let shown = value["median"].as_f64().map(|value| number(value, unit));
+            cells.push(shown.unwrap_or_default());
+            if at > 0 {
+                let ratio = value["ratio"].as_f64().map(|ratio| format!("{ratio:.2}"));
+                cells.push(ratio.unwrap_or_default());
+            }
+        }
+        line(cells);
+    }
+    text
 }
 
 fn median(values: &[f64]) -> Option<f64> {
@@ -186,14 +222,31 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Three significant digits for small values, none behind the point for large ones; counts as they are.
-fn number(value: f64, unit: Unit) -> String {
+pub(crate) fn number(value: f64, unit: Unit) -> String {
+    let (value, name) = match unit {
+        Unit::Micros if value >= 10_000.0 => (value / 1_000.0, "ms"),
+        Unit::Kib if value >= 10_240.0 => (value / 1_024.0, "MiB"),
+        _ => (value, unit.name()),
+    };
     let digits = match unit {
         Unit::Count => 0,
-        _ if value >= 100.0 => 0,
-        _ if value >= 10.0 => 1,
+        _ if value.abs() >= 100.0 => 0,
+        _ if value.abs() >= 10.0 => 1,
         _ => 2,
     };
-    format!("{value:.digits$} {}", unit.name())
+    let plain = format!("{value:.digits$}");
+    let (sign, plain) = plain
+        .strip_prefix('-')
+        .map_or(("", &*plain), |rest| ("-", rest));
+    let (whole, rest) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
+    let mut grouped = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{sign}{grouped}{rest} {name}")
         .trim_end()
         .to_owned()
 }
@@ -210,20 +263,27 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_shown_only_where_the_base_has_the_figure() {
-        let mut comparison = Comparison::new("fan-out", "floor");
+    fn a_ratio_is_shown_only_where_both_have_the_figure() {
+        let mut comparison = Comparison::new("fan-out");
+        comparison.column("gema");
+        comparison.column("floor");
         for value in [4.0, 6.0, 5.0] {
-            comparison.add_gema(vec![
-                Figure::new("CPU", Unit::Micros, value),
-                Figure::count("lost", 0),
-                Figure::new("RSS", Unit::Kib, 900.0),
-            ]);
-            comparison.add_base(vec![
+            comparison.add(
+                "gema",
+                vec![
+                    Figure::new("CPU", Unit::Micros, value),
+                    Figure::count("lost", 0),
+                    Figure::new("RSS", Unit::Kib, 900.0),
+                ],
+            );
+            let floor = vec![
                 Figure::new("CPU", Unit::Micros, 4.0),
                 Figure::count("lost", 0),
-            ]);
+            ];
+            comparison.add("floor", floor);
         }
-        let table = comparison.table();
+        let json = comparison.json();
+        let table = table(&json, |name| name == "hidden");
         let line = |name: &str| {
             let start = format!("| {name} ");
             table
@@ -238,13 +298,23 @@ mod tests {
                 .map(|cell| cell.trim().to_owned())
                 .collect()
         };
+        assert_eq!(cells("median")[2..5], ["gema", "floor", "ratio"]);
         assert_eq!(cells("CPU")[2..5], ["5.00 us", "4.00 us", "1.25"]);
         assert_eq!(cells("lost")[2..5], ["0", "0", ""]);
         assert_eq!(cells("RSS")[2..5], ["900 KiB", "", ""]);
-        let json = comparison.json();
-        assert_eq!(json["figures"][0]["ratio"], 1.25);
+        assert_eq!(json["figures"][0]["floor"]["ratio"], 1.25);
         assert_eq!(json["figures"][0]["gema"]["rounds"], json!([4.0, 6.0, 5.0]));
         assert_eq!(json["figures"][2]["floor"]["median"], Value::Null);
+    }
+
+    #[test]
+    fn numbers_are_short_and_say_their_unit() {
+        assert_eq!(number(1_234_567.0, Unit::Count), "1,234,567");
+        assert_eq!(number(-12_345.0, Unit::Kib), "-12,345 KiB");
+        assert_eq!(number(20_480.0, Unit::Kib), "20.0 MiB");
+        assert_eq!(number(123_456.0, Unit::Micros), "123 ms");
+        assert_eq!(number(5.294, Unit::Micros), "5.29 us");
+        assert_eq!(number(1.0, Unit::Ratio), "1.00");
     }
 
     #[test]

@@ -1,21 +1,21 @@
-//! The stamp in every published payload: who published it, as which number, and when.
+//! The stamp in every published payload: who numbered it, as which number, and when.
 //! Fixed-width ASCII, so that a receiver finds and reads it without parsing JSON.
 
 const MARK: &[u8] = b"gema-bench:";
-const PUBLISHER_DIGITS: usize = 4;
+const SOURCE_DIGITS: usize = 6;
 const SEQUENCE_DIGITS: usize = 10;
 const TIME_DIGITS: usize = 16;
 
 /// The shortest payload that holds a stamp, in bytes.
 pub(crate) const SHORTEST: usize =
-    MARK.len() + PUBLISHER_DIGITS + 1 + SEQUENCE_DIGITS + 1 + TIME_DIGITS + 1;
+    MARK.len() + SOURCE_DIGITS + 1 + SEQUENCE_DIGITS + 1 + TIME_DIGITS + 1;
 
 /// One publish, as its receivers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// Index of the publisher; the order of publishing is only defined within one.
-    pub(crate) publisher: u16,
-    /// Counts up from 0 within a publisher.
+    /// Who numbers: a publisher, a channel, or a member that sends client events. Order is defined within one.
+    pub(crate) source: u32,
+    /// Counts up from 0 within a source.
     pub(crate) sequence: u64,
     /// When the publish was due, in nanoseconds on the bench's own clock.
     pub(crate) due_ns: u64,
@@ -25,8 +25,8 @@ impl Stamp {
     /// A payload of `size` bytes (at least [`SHORTEST`]) that carries this stamp and needs no JSON escaping.
     pub(crate) fn payload(&self, size: usize) -> String {
         let mut text = format!(
-            "gema-bench:{:0PUBLISHER_DIGITS$}:{:0SEQUENCE_DIGITS$}:{:0TIME_DIGITS$}:",
-            self.publisher, self.sequence, self.due_ns
+            "gema-bench:{:0SOURCE_DIGITS$}:{:0SEQUENCE_DIGITS$}:{:0TIME_DIGITS$}:",
+            self.source, self.sequence, self.due_ns
         );
         while text.len() < size {
             text.push('x');
@@ -43,11 +43,11 @@ impl Stamp {
             *hint = message.windows(MARK.len()).position(|w| w == MARK)?;
         }
         let fields = message.get(*hint + MARK.len()..)?;
-        let (publisher, fields) = number(fields, PUBLISHER_DIGITS)?;
+        let (source, fields) = number(fields, SOURCE_DIGITS)?;
         let (sequence, fields) = number(fields, SEQUENCE_DIGITS)?;
         let (due_ns, _) = number(fields, TIME_DIGITS)?;
         Some(Self {
-            publisher: u16::try_from(publisher).ok()?,
+            source: u32::try_from(source).ok()?,
             sequence,
             due_ns,
         })
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     const STAMP: Stamp = Stamp {
-        publisher: 15,
+        source: 15,
         sequence: 4_999,
         due_ns: 12_345_678_901,
     };

@@ -1,16 +1,16 @@
 //! One channel, many subscribers: what a delivery costs the server, how late it comes, and whether all of them do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use crate::{
     board::{Board, Pace, WARM_UP},
-    client::{self, Target},
+    crowd,
     error::BenchError,
-    procfs::{self, Cpu},
     publisher::Publisher,
     report::{Figure, Unit, latency},
+    target::{Subject, Target},
 };
 
 const CHANNEL: &str = "bench-fanout";
@@ -21,61 +21,56 @@ pub(crate) struct Plan {
     pub(crate) subscribers: usize,
     pub(crate) pace: Pace,
     /// Length of the measured part.
-    pub(crate) seconds: u32,
+    pub(crate) length: Duration,
     /// Bytes of the published data.
     pub(crate) payload: usize,
 }
 
-/// Runs the plan against a server of process `pid`. Needs to run on a `LocalSet`.
-pub(crate) async fn run(target: &Target, plan: &Plan, pid: u32) -> Result<Vec<Figure>, BenchError> {
+impl Plan {
+    /// How long is published before anything is measured.
+    pub(crate) fn warm_up(&self) -> Duration {
+        WARM_UP.min(self.length)
+    }
+}
+
+/// Runs the plan. Needs to run on a `LocalSet`.
+pub(crate) async fn run(subject: &Subject, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
+    let Subject { target, meter } = subject;
     let publishers = plan.pace.publishers();
     let sources = Publisher::open(target, publishers).await?;
     sources[0].announce(plan.subscribers).await?;
-    let subscribers = client::subscribe_all(target, plan.subscribers, CHANNEL).await?;
+    let subscribers = crowd::of_channel(target, plan.subscribers, CHANNEL).await?;
     sources[0].announced().await?;
 
     let board = Board::new(CHANNEL, 1, plan.subscribers, publishers, plan.payload);
     let mut receivers = JoinSet::new();
     board.receive(0, subscribers, &mut receivers);
 
-    let (sources, _) = board.phase(sources, plan.pace, WARM_UP).await?;
+    let (sources, _) = board.phase(sources, plan.pace, plan.warm_up()).await?;
     board.reset_times();
     let group = &board.groups[0];
     let warm = group.totals();
-    let own_pid = std::process::id();
-    let (cpu, own_cpu) = (Cpu::of(pid)?, Cpu::of(own_pid)?);
-    let started = Instant::now();
-    let length = Duration::from_secs(u64::from(plan.seconds));
-    let (_, skipped) = board.phase(sources, plan.pace, length).await?;
-    let elapsed = started.elapsed();
-    let cpu_ns = Cpu::of(pid)?.used_since(&cpu)?;
-    let own_cpu_ns = Cpu::of(own_pid)?.since(&own_cpu);
-    let rss_kib = procfs::rss_kib(pid)?;
+    let before = meter.read()?;
+    // Kept until all is read: the floor ends with its control line.
+    let (_sources, skipped) = board.phase(sources, plan.pace, plan.length).await?;
 
     let deliveries = group.totals().delivered - warm.delivered;
-    let each_us = cpu_ns as f64 / 1e3 / deliveries.max(1) as f64;
-    let busy = |ns: u64| ns as f64 / elapsed.as_nanos() as f64 * 100.0;
-    let mut figures = vec![
-        Figure::new("CPU per delivery", Unit::Micros, each_us),
-        Figure::new("server CPU", Unit::Percent, busy(cpu_ns)),
-        // Near 100 % the latencies are the driver's own, not the server's.
-        Figure::new("driver CPU", Unit::Percent, busy(own_cpu_ns)),
-        Figure::new(
-            "deliveries per second",
-            Unit::Count,
-            deliveries as f64 / elapsed.as_secs_f64(),
-        ),
-    ];
+    let mut figures = Vec::new();
+    figures.extend(meter.each("CPU per delivery", deliveries, &before)?);
+    figures.extend(meter.busy(&before)?);
+    figures.push(Figure::new(
+        "deliveries per second",
+        Unit::Count,
+        deliveries as f64 / before.elapsed_s(),
+    ));
     figures.extend(latency("delivery", &group.delivery_us.borrow()));
     if matches!(target, Target::Pusher(_)) {
         figures.extend(latency("time to the 200", &board.publish_us.borrow()));
     }
-    figures.extend([
-        Figure::new("RSS", Unit::Kib, rss_kib as f64),
-        Figure::count("publishes skipped", skipped),
-    ]);
+    figures.extend(meter.rss("RSS")?);
+    figures.push(Figure::count("publishes skipped", skipped));
     figures.extend(board.faults(0));
-    figures.push(board.cut_off());
+    figures.extend(board.failures());
     Ok(figures)
 }
 
@@ -86,7 +81,7 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
-    use crate::floor;
+    use crate::{floor, meter::Meter};
 
     #[tokio::test]
     async fn all_that_the_floor_sends_arrives_once_and_in_order() {
@@ -99,12 +94,16 @@ mod tests {
             let plan = Plan {
                 subscribers: 20,
                 pace,
-                seconds: 1,
+                length: Duration::from_millis(500),
                 payload: 200,
             };
-            let target = Target::Floor(address);
+            let pid = Some(std::process::id());
+            let subject = Subject {
+                target: Target::Floor(address),
+                meter: Meter { pid },
+            };
             let figures = LocalSet::new()
-                .run_until(run(&target, &plan, std::process::id()))
+                .run_until(run(&subject, &plan))
                 .await
                 .unwrap();
             let value = |name: &str| figures.iter().find(|f| f.name == name).unwrap().value;

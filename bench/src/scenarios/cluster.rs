@@ -2,28 +2,22 @@
 //! that costs each process, and whether an event goes to nodes that have nobody to tell. And one gema alone, which is
 //! the same without a bus.
 
-use std::{
-    path::Path,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, rc::Rc, time::Instant};
 
 use tokio::task::{JoinSet, LocalSet};
 
+use super::fanout::Plan;
 use crate::{
-    board::{Board, WARM_UP},
+    board::Board,
     child::Server,
-    client::{self, App, Target},
+    crowd,
     error::BenchError,
-    fanout::Plan,
     procfs::Cpu,
     publisher::Publisher,
     redis_server::RedisServer,
     report::{Figure, Unit, latency},
+    target::Target,
 };
-
-/// What the figures of a cluster are held against.
-pub(crate) const BASE_NAME: &str = "alone";
 
 const CHANNEL: &str = "bench-cluster";
 /// What nodes call the channel at Redis ends like this.
@@ -114,10 +108,7 @@ async fn measure<A>(
     plan: &Plan,
     after: impl FnOnce() -> Result<A, BenchError>,
 ) -> Result<Measured<A>, BenchError> {
-    let targets: Vec<_> = nodes
-        .iter()
-        .map(|node| Target::Pusher(App::embedded(node.address)))
-        .collect();
+    let targets: Vec<Target> = nodes.iter().map(|node| node.subject().target).collect();
     let publishers = plan.pace.publishers();
     let sources = Publisher::open(&targets[0], publishers).await?;
     let board = Board::new(
@@ -129,11 +120,11 @@ async fn measure<A>(
     );
     let mut receivers = JoinSet::new();
     for (group, target) in targets.iter().enumerate() {
-        let subscribers = client::subscribe_all(target, plan.subscribers, CHANNEL).await?;
+        let subscribers = crowd::of_channel(target, plan.subscribers, CHANNEL).await?;
         board.receive(group, subscribers, &mut receivers);
     }
 
-    let (sources, _) = board.phase(sources, plan.pace, WARM_UP).await?;
+    let (sources, _) = board.phase(sources, plan.pace, plan.warm_up()).await?;
     board.reset_times();
     let delivered = || board.groups.iter().map(|group| group.totals().delivered);
     let warm: Vec<_> = delivered().collect();
@@ -144,8 +135,7 @@ async fn measure<A>(
     let own_cpu = Cpu::of(own_pid)?;
     let cpu: Vec<Cpu> = processes.iter().map(cpu_of).collect::<Result<_, _>>()?;
     let started = Instant::now();
-    let length = Duration::from_secs(u64::from(plan.seconds));
-    let (_, skipped) = board.phase(sources, plan.pace, length).await?;
+    let (_, skipped) = board.phase(sources, plan.pace, plan.length).await?;
     let elapsed = started.elapsed();
     let cpu_then: Vec<Cpu> = processes.iter().map(cpu_of).collect::<Result<_, _>>()?;
     let own_ns = Cpu::of(own_pid)?.since(&own_cpu);
@@ -192,8 +182,8 @@ impl<A> Measured<A> {
             // Near 100 % the latencies are the driver's own, not the nodes'.
             Figure::new("driver CPU", Unit::Percent, self.driver_percent),
             Figure::count("publishes skipped", self.skipped),
-            self.board.cut_off(),
         ]);
+        figures.extend(self.board.failures());
         figures
     }
 }
