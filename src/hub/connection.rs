@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::ConnectionId;
 use super::command::Command;
+use super::dirty::Listed;
 use super::link::{Link, Wire};
 use super::outbox::Outbox;
 use super::pool::Pool;
@@ -22,8 +23,8 @@ pub(super) struct Connection {
     pub(super) link: Arc<Link>,
     pub(super) outbox: Outbox,
     pub(super) phase: Phase,
-    /// Listed by the shard as one to be flushed.
-    pub(super) dirty: bool,
+    /// As one to be flushed.
+    pub(super) listed: Listed,
     /// Waiting for the kernel; a task holds the promise to send [`Command::Writable`].
     pub(super) blocked: bool,
     /// When it must have shown who it is; `None` when it has, or need not.
@@ -56,7 +57,7 @@ impl Connection {
             link,
             outbox: Outbox::default(),
             phase: Phase::Open,
-            dirty: false,
+            listed: Listed::default(),
             blocked: false,
             authorize_by_ms: patience.map(|patience| clock::now_ms() + patience.as_millis() as u64),
             pinged_ms: None,

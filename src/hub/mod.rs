@@ -5,6 +5,7 @@
 //!
 //! * [`shard`]: a task that owns its connections without locks and alone writes to them.
 //! * [`command`]: what a shard is told. [`connection`], [`draining`]: what it keeps, and how it is emptied.
+//! * [`dirty`]: inside a shard, whose turn it is to be written to.
 //! * [`subscribers`]: inside a shard, who hears a channel.
 //! * [`outbox`]: inside a shard, the unsent frames of one connection.
 //! * [`pool`]: inside a shard, the frames that outboxes share by number.
@@ -23,6 +24,7 @@
 mod command;
 mod connection;
 mod directory;
+mod dirty;
 mod draining;
 mod farewell;
 mod inspect;

@@ -1,11 +1,11 @@
 //! A shard: one task that owns its connections and their subscriptions without locks, and is the only
 //! writer of their sockets. Everyone else sends it [`Command`]s.
 //!
-//! A publish puts the shared frame on each subscriber's outbox and lists that connection as dirty, once.
+//! A publish puts the shared frame on each subscriber's outbox and lists that connection as [`dirty`](super::dirty).
 //! Dirty connections are flushed a few at a time; what arrives in between joins sockets not flushed yet.
 //! So an idle server writes at once and a busy one writes many frames by one call, without any timer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tracing::debug;
 
 use super::command::Command;
 use super::connection::{Connection, Phase};
+use super::dirty::{Dirty, Lane};
 use super::draining::Draining;
 use super::inspect;
 use super::link::Link;
@@ -35,6 +36,10 @@ const BATCH: usize = 256;
 /// Sockets written before new commands are looked at. 32 writes are about 50 us; with 512 the other
 /// sockets of a saturated shard waited 5 ms.
 const FLUSH: usize = 32;
+
+/// Subscribers of a channel in one shard up to which its events are written before those of larger ones: no more than are
+/// written between two looks at new commands.
+const FEW: usize = FLUSH;
 
 /// How often a tenth of the connections is looked at for silence and deadlines. The shard keeps its own time:
 /// under load a command could wait behind all others.
@@ -53,7 +58,7 @@ pub(super) struct Shard {
     indexes: HashMap<ConnectionId, u32, RandomState>,
     subscribers: Subscribers,
     pool: Pool,
-    dirty: VecDeque<u32>,
+    dirty: Dirty,
     /// Where the next tick goes on.
     cursor: usize,
     draining: Option<Draining>,
@@ -71,7 +76,7 @@ impl Shard {
             indexes: HashMap::default(),
             subscribers: Subscribers::default(),
             pool: Pool::default(),
-            dirty: VecDeque::new(),
+            dirty: Dirty::default(),
             cursor: 0,
             draining: None,
             done: Report::default(),
@@ -102,10 +107,14 @@ impl Shard {
                     self.apply(command);
                 }
                 for _ in 0..FLUSH {
-                    let Some(index) = self.dirty.pop_front() else {
+                    let Some((index, lane)) = self.dirty.next() else {
                         break;
                     };
-                    self.flush(index);
+                    // It may have been removed since it was listed.
+                    if let Some(connection) = self.connections.get_mut(index as usize) {
+                        connection.listed.take_turn(lane);
+                        self.flush(index);
+                    }
                 }
                 if self.dirty.is_empty() && inbox.is_empty() {
                     break;
@@ -232,7 +241,12 @@ impl Shard {
         let bytes = frame.len();
         let number = self.pool.insert(frame);
         let mut over = Vec::new();
-        for index in self.subscribers.of(topic) {
+        let subscribers = self.subscribers.of(topic);
+        let lane = match subscribers.len() {
+            ..=FEW => Lane::Prompt,
+            _ => Lane::Bulk,
+        };
+        for index in subscribers {
             let connection = &mut self.connections[index as usize];
             if connection.phase != Phase::Open || except == Some(connection.id) {
                 continue;
@@ -242,9 +256,8 @@ impl Shard {
                 continue;
             }
             connection.outbox.push(&mut self.pool, number);
-            if !connection.dirty && !connection.blocked {
-                connection.dirty = true;
-                self.dirty.push_back(index);
+            if !connection.blocked {
+                self.dirty.list(index, &mut connection.listed, lane);
             }
         }
         for index in over {
@@ -303,20 +316,16 @@ impl Shard {
         self.mark(index);
     }
 
+    /// Lists a connection that has been given something of its own.
     fn mark(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
-        if !connection.dirty && !connection.blocked {
-            connection.dirty = true;
-            self.dirty.push_back(index);
+        if !connection.blocked {
+            self.dirty.list(index, &mut connection.listed, Lane::Prompt);
         }
     }
 
     fn flush(&mut self, index: u32) {
-        // The dirty list may name a connection that has been removed since.
-        let Some(connection) = self.connections.get_mut(index as usize) else {
-            return;
-        };
-        connection.dirty = false;
+        let connection = &mut self.connections[index as usize];
         if connection.blocked || matches!(connection.phase, Phase::Severed { .. }) {
             return;
         }

@@ -85,7 +85,7 @@ impl Subscribers {
     }
 
     /// The connections that hear a channel.
-    pub(super) fn of(&self, topic: &Topic) -> impl Iterator<Item = u32> {
+    pub(super) fn of(&self, topic: &Topic) -> impl ExactSizeIterator<Item = u32> {
         let seats = match self.names.get(topic) {
             Some(channel) => &self.channels[*channel as usize].seats[..],
             None => &[],
