@@ -28,8 +28,8 @@ use tracing::{info, warn};
 
 use self::event::Event;
 use self::notices::Notices;
-use self::turn::Turn;
-use crate::apps::Apps;
+use self::turn::{Row, Turn};
+use crate::apps::{Apps, Missing};
 use crate::broker::Broker;
 use crate::bus::{Bus, BusError};
 use crate::clock;
@@ -60,6 +60,8 @@ pub struct Means {
     pub bus: Option<Arc<Bus>>,
     /// Whose events they are.
     pub apps: Arc<Apps>,
+    /// Whose those are that name no app: the id of the first of the configuration.
+    pub first_app: String,
     /// What is refused.
     pub limits: config::Limits,
     /// Where it is counted.
@@ -108,6 +110,8 @@ enum OutboxError {
     Cut(String),
     #[error("the other nodes cannot be reached: {0}")]
     Bus(#[from] BusError),
+    #[error("the app '{0}' cannot be looked up at the moment (database.apps)")]
+    UnreadApp(String),
     #[error("the other nodes have not been given the events within {} s", GIVING.as_secs())]
     NotGiven,
 }
@@ -219,8 +223,10 @@ impl Worker {
         let rows = rows.map_err(failed)?;
         let (mut topics, mut published) = (HashSet::new(), Vec::with_capacity(rows.len()));
         let found = rows.len();
+        self.look_for_new_apps(&rows).await?;
         for row in &rows {
-            match Event::read(row, &self.means.apps, &self.means.limits) {
+            let app = self.means.apps.by_id(self.app_of(row));
+            match Event::read(row, app.as_deref(), &self.means.limits) {
                 Ok(event) => {
                     let broker = &self.means.broker;
                     broker
@@ -245,6 +251,23 @@ impl Worker {
         } else {
             Look::Full
         })
+    }
+
+    /// One look for all the rows whose apps are not known, before anything is published: the turn is not long.
+    async fn look_for_new_apps(&self, rows: &[Row]) -> Result<(), OutboxError> {
+        let apps = &self.means.apps;
+        let mut ids = rows.iter().map(|row| self.app_of(row));
+        let Some(unknown) = ids.find(|id| apps.by_id(id).is_none()) else {
+            return Ok(());
+        };
+        match apps.find_by_id(unknown).await {
+            Ok(_) | Err(Missing::Unknown) => Ok(()),
+            Err(Missing::Unread) => Err(OutboxError::UnreadApp(unknown.to_owned())),
+        }
+    }
+
+    fn app_of<'a>(&'a self, row: &'a Row) -> &'a str {
+        row.app.as_deref().unwrap_or(&self.means.first_app)
     }
 
     /// Waits until what was published in these channels has left for the other nodes: until then this node is the only one

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use gema_protocol::code::Code;
 use gema_protocol::liveness::Liveness;
-use gema_protocol::session::Policy;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -30,7 +29,7 @@ pub use self::listen::{Listener, bind};
 
 use self::accept::Acceptor;
 use crate::admin;
-use crate::apps::{App, Apps};
+use crate::apps::{Apps, PerApp, SigningApp};
 use crate::auth::{AuthSetupError, Authorizer};
 use crate::broker::Broker;
 use crate::bus::{self, Bus};
@@ -40,11 +39,11 @@ use crate::config::{self, Config};
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::plain::Plain;
+use crate::gateway::policies::Policies;
 use crate::gateway::pusher::Gateway;
 use crate::gateway::socketio;
 use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
-use crate::limits::RateLimit;
 use crate::metrics::Metrics;
 use crate::outbox::{self, Lag, Outbox};
 use crate::store::Store;
@@ -246,34 +245,17 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         hub.clone(),
         webhooks.clone(),
         bus.clone(),
-        &apps,
+        apps.clone(),
         max_members,
     );
-    let users = Users::new(hub.clone(), bus.clone(), &apps);
+    let users = Users::new(hub.clone(), bus.clone(), apps.clone());
     let metrics = Arc::new(Metrics::new(&http::ROUTES));
     let store = config
         .needs_database()
         .then(|| Store::start(&config.database));
     let authorizer = Authorizer::new(config.auth.settings.clone())?;
     let authorizer = Arc::new(authorizer.asking(store.clone()));
-    let (admission, empty) = Admission::new(limits, apps.iter());
-    let policies = apps.iter().map(|app| {
-        let policy = Policy {
-            key: app.key.clone(),
-            secret: app.secret.clone(),
-            client_events: app.client_events,
-            channel_name_chars: limits.channel_name_chars,
-            event_name_chars: limits.event_name_chars,
-            event_data_bytes: limits.event_data_bytes,
-            channels_per_connection: limits.channels_per_connection,
-            client_events_per_s: limits.client_events_per_s,
-            presence_info_bytes: limits.presence_info_bytes,
-        };
-        (app.index, Arc::new(policy))
-    });
-    let rates = apps
-        .iter()
-        .map(|app| (app.index, RateLimit::per_second(limits.api_requests_per_s)));
+    let (admission, empty) = Admission::new(limits, &apps.all());
     let chat = config.chat.as_ref().zip(store.as_ref());
     let chat = chat.map(|(settings, store)| {
         // The one whose channels its users' tokens open.
@@ -286,7 +268,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         broker: broker.clone(),
         users: users.clone(),
         admission,
-        policies: policies.collect(),
+        policies: Policies::new(limits.clone()),
         apps: apps.clone(),
         authorizer: authorizer.clone(),
         metrics: metrics.clone(),
@@ -311,6 +293,10 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
                 broker: broker.clone(),
                 bus: bus.clone(),
                 apps: apps.clone(),
+                first_app: config
+                    .apps
+                    .first()
+                    .map_or_else(String::new, |app| app.id.clone()),
                 limits: limits.clone(),
                 metrics: metrics.clone(),
             };
@@ -318,23 +304,22 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
             (Outbox::start(means, settings, lag.clone()), lag)
         })
         .unzip();
-    let signing_app = signing_app(config, &apps);
+    let signing_app = SigningApp::new(apps.clone(), &config.auth.app);
     let socketio = socketio::Door::new(config, gateway.clone(), signing_app.clone());
-    let plain_path = config.gateways.plain_path.clone();
-    let plain = signing_app.clone().zip(plain_path).map(|(app, path)| {
+    let plain = config.gateways.plain_path.clone().map(|path| {
         Arc::new(Plain {
             gateway: gateway.clone(),
-            app,
+            app: signing_app.clone(),
             path,
             user_channels: config.gateways.user_channels.clone(),
         })
     });
     let context = Context {
         socketio,
-        test_page: http::test_page(&config.gateways, signing_app.as_deref()),
+        gateways: config.gateways.clone(),
         fallback,
         plain,
-        rates: rates.collect(),
+        rates: PerApp::default(),
         signing_app,
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
@@ -366,10 +351,4 @@ fn bus_settings(redis: &config::Redis) -> bus::Settings {
         prefix: redis.prefix.clone(),
         lease: Duration::from_secs(redis.node_lease_s),
     }
-}
-
-/// The app that `auth.app` names, unless it is disabled.
-fn signing_app(config: &Config, apps: &Apps) -> Option<Arc<App>> {
-    let app = apps.by_id(&config.auth.app);
-    app.filter(|app| app.enabled).cloned()
 }
