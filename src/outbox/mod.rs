@@ -6,14 +6,12 @@
 //! * [`Outbox`]: the task that looks for rows, and how it ends.
 //! * `turn`: a transaction with the table, in the SQL of each database.
 //! * `event`: what a row says, or why it cannot be published.
-//! * `notices`: PostgreSQL tells when something has been inserted.
 //!
 //! One node has the turn: it reads rows in the order of their ids, publishes them, waits until the other nodes can have
 //! them, deletes them and commits. A node that dies on the way leaves them to the next, which publishes them again: at
 //! least once. docs/outbox.md says what that means for a back end.
 
 mod event;
-mod notices;
 mod turn;
 
 use std::collections::HashSet;
@@ -27,7 +25,6 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use self::event::Event;
-use self::notices::Notices;
 use self::turn::{Row, Turn};
 use crate::apps::{Apps, Missing};
 use crate::broker::Broker;
@@ -36,7 +33,7 @@ use crate::clock;
 use crate::config;
 use crate::hub::Topic;
 use crate::metrics::{Metrics, Source};
-use crate::store::{Pool, Store, StoreError};
+use crate::store::{Notices, Pool, Store, StoreError};
 
 /// The longest wait for other nodes to have been given what was published.
 const GIVING: Duration = Duration::from_secs(5);
@@ -49,6 +46,9 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Where no poll is needed since PostgreSQL tells: how often to look nonetheless.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// What the trigger on `broadcasts` calls its notices.
+const NOTICES: &str = "gema_broadcasts";
 
 /// What the outbox works with.
 pub struct Means {
@@ -162,7 +162,7 @@ impl Lag {
 
 impl Worker {
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
-        let mut notices = Notices::default();
+        let mut notices = Notices::of(NOTICES);
         loop {
             let pause = match self.look(&mut notices).await {
                 Ok(look) => {

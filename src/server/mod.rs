@@ -35,7 +35,7 @@ use crate::broker::Broker;
 use crate::bus::{self, Bus};
 use crate::chat::Chat;
 use crate::cluster::Cluster;
-use crate::config::{self, Config};
+use crate::config::{self, AppRows, Config, ConfigError};
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::plain::Plain;
@@ -46,6 +46,7 @@ use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
 use crate::metrics::Metrics;
 use crate::outbox::{self, Lag, Outbox};
+use crate::roster::{AppTable, Roster};
 use crate::store::Store;
 use crate::users::Users;
 use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
@@ -94,6 +95,9 @@ pub enum ServerError {
     /// The webhooks cannot be sent.
     #[error(transparent)]
     Webhooks(#[from] WebhookSetupError),
+    /// The embedded defaults are not in order.
+    #[error(transparent)]
+    Defaults(#[from] ConfigError),
     /// The operating system gave no random number for the node's id.
     #[error("no random number for the node's id: {0}")]
     Random(#[from] getrandom::Error),
@@ -155,6 +159,7 @@ pub async fn run(
         delivery,
         cluster,
         outbox,
+        app_table: _app_table,
     } = parts(&config, &hub, node)?;
 
     let (stop, stopped) = watch::channel(false);
@@ -227,6 +232,8 @@ struct Parts {
     cluster: Option<Cluster>,
     /// With a table of events to publish.
     outbox: Option<Outbox>,
+    /// With a table of apps; dropped, it is read no more.
+    app_table: Option<AppTable>,
 }
 
 fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerError> {
@@ -304,6 +311,15 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
             (Outbox::start(means, settings, lag.clone()), lag)
         })
         .unzip();
+    let roster = Roster::new(gateway.clone(), webhooks.clone(), config.apps.clone());
+    let app_table = match (&store, &config.database.apps) {
+        (Some(store), Some(table)) => {
+            let judge = AppRows::new(&config.server.host)?;
+            let (store, table) = (store.clone(), table.clone());
+            Some(AppTable::start(store, roster, table, judge))
+        }
+        _ => None,
+    };
     let signing_app = SigningApp::new(apps.clone(), &config.auth.app);
     let socketio = socketio::Door::new(config, gateway.clone(), signing_app.clone());
     let plain = config.gateways.plain_path.clone().map(|path| {
@@ -342,6 +358,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         delivery,
         cluster,
         outbox,
+        app_table,
     })
 }
 
