@@ -18,7 +18,7 @@
 //! * [`server`]: listening, the accept loop, the orderly end.
 //! * [`cli`]: one file a command.
 //! * [`config`]: what the user wrote, and what it means.
-//! * [`apps`]: the apps and whose pages may use them.
+//! * [`apps`]: the apps and whose pages may use them. [`roster`]: which of them are in force while the server runs.
 //! * [`auth`]: JWTs, channel rules, guards.
 //! * [`webhooks`]: telling an app's back end what happens in its channels.
 //! * [`metrics`]: figures, and their text for Prometheus.
@@ -47,6 +47,7 @@ pub mod metrics;
 mod outbound;
 pub mod outbox;
 pub mod presence;
+pub mod roster;
 pub mod server;
 pub mod store;
 pub mod users;

@@ -14,6 +14,8 @@
 
 mod support;
 
+mod apps;
+mod apps_of_others;
 mod authorizer;
 mod cache;
 mod channels;

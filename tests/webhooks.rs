@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gema::apps::Apps;
@@ -502,4 +503,76 @@ async fn the_end_delivers_what_is_held_what_is_collected_and_what_failed() {
     webhooks.emit(0, occupied("a"));
     delivery.finish(DEADLINE).await;
     assert_eq!(receiver.taken().len(), 1);
+}
+
+/// App 0 as the file says, in force now.
+fn put_in_force(apps: &Apps, webhooks: &Arc<Webhooks>, toml: &str) {
+    let config = Config::from_toml(toml).expect("the test's config is good");
+    apps.replace(config.apps);
+    let app = apps.by_index(0).expect("an app");
+    webhooks.set(&app).expect("an HTTP client");
+}
+
+/// A receiver that answers 500 until the switch is on.
+fn switched() -> (Receiver, Arc<AtomicBool>) {
+    let switch = Arc::new(AtomicBool::new(false));
+    let is_on = switch.clone();
+    let receiver = Receiver::that(move |_| match is_on.load(Ordering::Relaxed) {
+        true => OK,
+        false => Treat::Answer(500),
+    });
+    (receiver, switch)
+}
+
+#[tokio::test]
+async fn receivers_that_are_not_the_apps_any_more_still_get_what_waits_for_them() {
+    let ((mut last, switch), mut next) = (switched(), Receiver::start());
+    let apps = Apps::new(Vec::new());
+    let (webhooks, _delivery) = Webhooks::start(&apps, &quick(), None).expect("an HTTP client");
+    put_in_force(
+        &apps,
+        &webhooks,
+        &app("one", &format!("url = '{}'", last.url())),
+    );
+    webhooks.emit(0, count("a", 1));
+    last.until("attempt", |receiver| !receiver.hits().is_empty())
+        .await;
+    put_in_force(
+        &apps,
+        &webhooks,
+        &app("one", &format!("url = '{}'", next.url())),
+    );
+    webhooks.emit(0, count("a", 2));
+    assert_eq!(next.has_taken(1).await, [counted("a", 2)]);
+    switch.store(true, Ordering::Relaxed);
+    assert_eq!(last.has_taken(1).await, [counted("a", 1)]);
+    webhooks.retire(0);
+    assert!(!webhooks.wanted(0));
+    webhooks.emit(0, count("a", 3));
+    until("both are counted", async || {
+        webhooks.totals().delivered == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_secret_signs_what_waits_and_the_queue_stays() {
+    let (mut receiver, switch) = switched();
+    let apps = Apps::new(Vec::new());
+    let (webhooks, _delivery) = Webhooks::start(&apps, &quick(), None).expect("an HTTP client");
+    let toml = app("one", &format!("url = '{}'", receiver.url()));
+    put_in_force(&apps, &webhooks, &toml);
+    webhooks.emit(0, count("a", 1));
+    receiver
+        .until("attempt", |receiver| !receiver.hits().is_empty())
+        .await;
+    put_in_force(&apps, &webhooks, &toml.replace("one-secret", "other"));
+    switch.store(true, Ordering::Relaxed);
+    assert_eq!(receiver.has_taken(1).await, [counted("a", 1)]);
+    let hits = receiver.hits();
+    let (first, taken) = (&hits[0], hits.last().expect("a hit"));
+    assert_eq!(first.body, taken.body);
+    let signature = |secret: &str| sign_webhook(secret, first.body.as_bytes());
+    assert_eq!(first.headers["x-pusher-signature"], signature("one-secret"));
+    assert_eq!(taken.headers["x-pusher-signature"], signature("other"));
 }

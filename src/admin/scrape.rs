@@ -23,10 +23,12 @@ pub(super) async fn reading(context: &Context) -> Reading {
     let census = hub.census().await;
     let webhooks = context.webhooks.totals();
     let admission = &context.gateway.admission;
-    let connections = context.apps.iter().flat_map(|app| {
-        Kind::ALL.map(|gateway| {
-            let count = admission.connections_by(app, gateway) as u64;
-            (app.id.clone(), gateway.label(), count)
+    // By the ids of apps that are gone, too, while connections of theirs are here.
+    let connections = Kind::ALL.into_iter().flat_map(|gateway| {
+        let counts = admission.connections_by(gateway);
+        counts.map(move |(app, count)| {
+            let id = context.apps.id_of(app).to_owned();
+            (id, gateway.label(), count as u64)
         })
     });
     Reading {

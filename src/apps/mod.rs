@@ -1,20 +1,33 @@
 //! The applications a server serves, and finding one by its id or its key.
 //! Where apps come from is another's business: this is what they are.
+//!
+//! # Layout
+//!
+//! * [`App`]: one of them. [`origin`], [`webhook`]: parts of it.
+//! * [`registry`]: those in force, which can be replaced while others look; [`signing`]: the one of `auth.app`.
+//! * [`refresh`]: asking for an app that is not known yet.
+//! * [`per_app`]: what others keep for each app.
 
 mod origin;
+mod per_app;
+mod refresh;
+mod registry;
+mod signing;
 mod webhook;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
 pub use origin::{OriginPatternError, OriginPatterns};
+pub use per_app::PerApp;
+pub use refresh::Refresh;
+pub use registry::{Apps, Changes, MOST_IDS, Missing};
+pub use signing::SigningApp;
 pub use webhook::{Webhook, WebhookEvent, WebhookEvents};
 
 /// One application: its credentials and what its clients may do.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct App {
-    /// Its place in the list of apps, from 0; the engine's name for it.
+    /// The engine's name for it, from 0: its id's for the life of the process. Given by [`Apps`].
     pub index: u32,
     /// Stands in the path of the HTTP API, `/apps/{id}`.
     pub id: String,
@@ -66,57 +79,13 @@ impl fmt::Debug for App {
     }
 }
 
-/// The apps of a server. Ids are unique and so are keys; the configuration sees to it.
-#[derive(Debug, Default)]
-pub struct Apps {
-    apps: Vec<Arc<App>>,
-    by_id: HashMap<String, usize>,
-    by_key: HashMap<String, usize>,
-}
-
-impl Apps {
-    /// A registry of these apps. Of two with the same id or key the later is found.
-    pub fn new(apps: Vec<App>) -> Apps {
-        let by_id = apps
-            .iter()
-            .enumerate()
-            .map(|(n, app)| (app.id.clone(), n))
-            .collect();
-        let by_key = apps
-            .iter()
-            .enumerate()
-            .map(|(n, app)| (app.key.clone(), n))
-            .collect();
-        Apps {
-            apps: apps.into_iter().map(Arc::new).collect(),
-            by_id,
-            by_key,
-        }
-    }
-
-    /// The app with this id, enabled or not.
-    pub fn by_id(&self, id: &str) -> Option<&Arc<App>> {
-        self.apps.get(*self.by_id.get(id)?)
-    }
-
-    /// The app with this key, enabled or not.
-    pub fn by_key(&self, key: &str) -> Option<&Arc<App>> {
-        self.apps.get(*self.by_key.get(key)?)
-    }
-
-    /// All apps, in the order of their `index`.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
-        self.apps.iter()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn app(index: u32, id: &str, key: &str) -> App {
+    pub(super) fn app(id: &str, key: &str) -> App {
         App {
-            index,
+            index: 0,
             id: id.to_owned(),
             key: key.to_owned(),
             secret: "hush".to_owned(),
@@ -130,22 +99,5 @@ mod tests {
             encryption_master_key: Some([7; 32]),
             webhooks: Vec::new(),
         }
-    }
-
-    #[test]
-    fn an_app_is_found_by_its_id_and_by_its_key() {
-        let apps = Apps::new(vec![app(0, "1", "a"), app(1, "2", "b")]);
-        assert_eq!(apps.by_id("2").map(|app| app.index), Some(1));
-        assert_eq!(apps.by_key("b").map(|app| app.index), Some(1));
-        assert!(apps.by_id("b").is_none());
-        assert!(apps.by_key("2").is_none());
-        assert_eq!(apps.iter().map(|app| app.index).collect::<Vec<_>>(), [0, 1]);
-    }
-
-    #[test]
-    fn debug_output_holds_no_secret() {
-        let shown = format!("{:?}", Apps::new(vec![app(0, "1", "a")]));
-        assert!(!shown.contains("hush"), "{shown}");
-        assert!(!shown.contains("7, 7"), "{shown}");
     }
 }

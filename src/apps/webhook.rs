@@ -8,7 +8,7 @@ use reqwest::Url;
 use reqwest::header::HeaderMap;
 
 /// One receiver of an app's events.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// Where the requests go: http or https.
     pub url: Url,

@@ -51,13 +51,17 @@ impl Counts {
     /// The channels whose latest count is still to be told, which it now will be.
     pub(super) fn due(&mut self, now_ms: u64) -> Vec<Topic> {
         let mut due = Vec::new();
-        for (topic, told) in &mut self.0 {
-            if told.stale && now_ms >= told.at_ms + PAUSE_MS {
+        self.0.retain(|topic, told| {
+            if now_ms < told.at_ms + PAUSE_MS {
+                return true;
+            }
+            if told.stale {
                 told.at_ms = now_ms;
-                told.stale = false;
                 due.push(topic.clone());
             }
-        }
+            // One that was told long ago is as good as one that never was.
+            std::mem::replace(&mut told.stale, false)
+        });
         due
     }
 }

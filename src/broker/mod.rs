@@ -70,16 +70,10 @@ pub struct Broker {
     bus: Option<Arc<Bus>>,
     stripes: Vec<Mutex<Stripe>>,
     hasher: RandomState,
-    /// By the app's index.
-    apps: HashMap<u32, Features>,
+    /// What each app has switched on.
+    apps: Arc<Apps>,
     /// Distinct users a presence channel may have.
     max_members: usize,
-}
-
-/// What an app has switched on.
-#[derive(Debug)]
-struct Features {
-    subscription_count: bool,
 }
 
 /// What is kept of the channels that share one lock.
@@ -111,7 +105,7 @@ impl Broker {
         webhooks: Arc<Webhooks>,
         live: Arc<Live>,
         bus: Option<Arc<Bus>>,
-        apps: &Apps,
+        apps: Arc<Apps>,
         max_members: usize,
     ) -> Arc<Broker> {
         let cached_bytes = Arc::new(AtomicUsize::new(0));
@@ -124,12 +118,6 @@ impl Broker {
                 reports: Counts::default(),
             })
         };
-        let features = apps.iter().map(|app| {
-            let features = Features {
-                subscription_count: app.subscription_count,
-            };
-            (app.index, features)
-        });
         let broker = Arc::new(Broker {
             hub,
             webhooks,
@@ -137,12 +125,10 @@ impl Broker {
             bus,
             stripes: (0..STRIPES).map(|_| stripe()).collect(),
             hasher: RandomState::new(),
-            apps: features.collect(),
+            apps,
             max_members,
         });
-        if broker.bus.is_some() || broker.apps.values().any(|app| app.subscription_count) {
-            tokio::spawn(tick(Arc::downgrade(&broker)));
-        }
+        tokio::spawn(tick(Arc::downgrade(&broker)));
         broker
     }
 
@@ -285,10 +271,7 @@ impl Broker {
         let kind = topic.channel.kind();
         !kind.is_presence()
             && kind.access != Access::ServerToUser
-            && self
-                .apps
-                .get(&topic.app)
-                .is_some_and(|app| app.subscription_count)
+            && self.apps.is(topic.app, |app| app.subscription_count)
     }
 
     async fn lock(&self, topic: &Topic) -> MutexGuard<'_, Stripe> {

@@ -92,8 +92,8 @@ pub struct Bus {
     name: AtomicU64,
     /// It has had a lease under this name.
     has_lease: AtomicBool,
-    app_ids: HashMap<u32, String>,
-    app_indexes: HashMap<String, u32>,
+    /// Between nodes apps go by their ids.
+    apps: Arc<Apps>,
     /// What this node listens to, by its channel at Redis.
     listening: Mutex<HashMap<String, Place, RandomState>>,
     sent: Mutex<Sent>,
@@ -155,7 +155,7 @@ pub enum BusError {
 
 impl Bus {
     /// Connects, for ever, in tasks of its own. `node` is the first half of this node's socket ids.
-    pub fn start(settings: Settings, node: u64, apps: &Apps) -> (Arc<Bus>, Inbox) {
+    pub fn start(settings: Settings, node: u64, apps: &Arc<Apps>) -> (Arc<Bus>, Inbox) {
         let (redis, inbox) = Redis::start(settings.servers.clone(), SCRIPTS);
         let bus = Bus {
             redis,
@@ -164,8 +164,7 @@ impl Bus {
             node,
             name: AtomicU64::new(NodeName::first(node).number()),
             has_lease: AtomicBool::new(false),
-            app_ids: apps.iter().map(|app| (app.index, app.id.clone())).collect(),
-            app_indexes: apps.iter().map(|app| (app.id.clone(), app.index)).collect(),
+            apps: apps.clone(),
             listening: Mutex::default(),
             sent: Mutex::new(Sent::new()),
             live: Mutex::default(),
@@ -506,9 +505,9 @@ impl Bus {
         format!("{}:{{node:{node}}}", self.prefix)
     }
 
-    /// Every place is of an app that there is.
+    /// Every place is of an app that there is or was.
     fn app_id(&self, index: u32) -> &str {
-        self.app_ids.get(&index).map_or("", String::as_str)
+        self.apps.id_of(index)
     }
 
     fn listening(&self) -> MutexGuard<'_, HashMap<String, Place, RandomState>> {

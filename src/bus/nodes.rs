@@ -93,10 +93,18 @@ impl Bus {
     /// Tells the others how many connections each app has here; for as long as a lease.
     pub fn report_connections(&self, connections: impl Iterator<Item = (u32, usize)>) {
         let key = self.connections_key(self.name());
+        // All in one command: there may be thousands.
+        let mut command = ::redis::cmd("HSET");
+        command.arg(&key);
+        let mut apps = 0;
         for (app, count) in connections {
-            let command = ::redis::Cmd::hset(&key, self.app_id(app), count);
-            drop(self.redis.ask(&key, Command::Plain(command)));
+            command.arg(self.app_id(app)).arg(count);
+            apps += 1;
         }
+        if apps == 0 {
+            return;
+        }
+        drop(self.redis.ask(&key, Command::Plain(command)));
         let life_s = self.settings.lease.as_secs() as i64;
         let command = ::redis::Cmd::expire(&key, life_s);
         drop(self.redis.ask(&key, Command::Plain(command)));
@@ -193,7 +201,7 @@ impl Bus {
         let (next, entries) = self.scan(node, cursor, None).await?;
         let places = entries
             .iter()
-            .filter_map(|(entry, _)| Place::parse(entry, |id| self.app_indexes.get(id).copied()));
+            .filter_map(|(entry, _)| Place::parse(entry, |id| self.apps.index_of(id)));
         Ok((next, places.collect()))
     }
 

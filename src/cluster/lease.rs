@@ -48,9 +48,7 @@ pub(super) async fn keep(node: Node) {
             }
         };
         let admission = &node.gateway.admission;
-        let apps = node.gateway.apps.iter();
-        let connections = apps.map(|app| (app.index, admission.connections(app)));
-        node.bus.report_connections(connections);
+        node.bus.report_connections(admission.all_connections());
         if !lease.kept {
             warn!("this node's lease was lost; it registers anew");
             begin(&node).await;

@@ -31,7 +31,7 @@ impl Check<'_> {
             .collect()
     }
 
-    fn app(&mut self, index: u32, raw: &RawApp) -> App {
+    pub(super) fn app(&mut self, index: u32, raw: &RawApp) -> App {
         let path = |key: &str| format!("apps[{index}].{key}");
         App {
             index,

@@ -20,6 +20,9 @@ const LONGEST_S: u64 = 86_400;
 /// The longest lease of a node: ghosts of an hour are a mistake in any case.
 const LONGEST_LEASE_S: u64 = 3600;
 
+/// What gema calls its own table of apps.
+const OWN_APPS: &str = "apps";
+
 /// More shards than any machine has cores; a larger number is a slip.
 const MOST_SHARDS: u64 = 1024;
 
@@ -29,17 +32,31 @@ pub(super) struct Check<'a> {
     problems: Vec<Problem>,
 }
 
+impl<'a> Check<'a> {
+    /// Nothing is wrong yet.
+    pub(super) fn new(places: &'a Places) -> Check<'a> {
+        Check {
+            places,
+            problems: Vec::new(),
+        }
+    }
+
+    /// What is wrong.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+}
+
 /// The configuration, or all that is wrong with it.
 pub(super) fn config(raw: &Raw, places: &Places) -> Result<Config, ConfigError> {
-    let mut check = Check {
-        places,
-        problems: Vec::new(),
-    };
+    let mut check = Check::new(places);
     let outbox = check.outbox(&raw.outbox);
     let chat = check.chat(&raw.chat);
     let tables = Tables {
         chat: chat.is_some(),
         outbox: outbox.is_some(),
+        // Under another name it is somebody's who has made it.
+        apps: raw.database.apps && raw.database.apps_table == OWN_APPS,
     };
     let database = check.database(&raw.database, tables);
     let config = Config {

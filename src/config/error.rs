@@ -155,6 +155,11 @@ pub enum Why {
     NotRedis { reason: String },
     #[error("cannot be used: {reason}")]
     NotADatabase { reason: String },
+    #[error(
+        "is \"{given}\", which is no table's name: use letters, digits and underscores, with a schema and a dot before it \
+         if need be"
+    )]
+    NotATable { given: String },
     #[error("is \"{given}\"; it may not contain braces")]
     HasBraces { given: String },
     #[error("cannot be sent as an HTTP header")]

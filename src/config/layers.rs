@@ -74,6 +74,11 @@ impl Layers {
         Ok(())
     }
 
+    /// What an app is unless it says otherwise: everything but its id, key and secret.
+    pub(super) fn into_app_defaults(self) -> TomlTable {
+        self.app_defaults
+    }
+
     /// The number of apps there are so far.
     pub(super) fn app_count(&self) -> usize {
         self.apps().len()

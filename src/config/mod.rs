@@ -12,6 +12,7 @@ mod gateways;
 mod layers;
 mod outbox;
 mod raw;
+mod rows;
 mod rules;
 mod variables;
 mod webhooks;
@@ -33,6 +34,7 @@ pub use error::{ConfigError, Place, Problem, Why};
 pub use gateways::ChannelTemplate;
 use layers::{Layers, Places, Slot};
 use raw::Raw;
+pub use rows::{AppRows, RowError};
 
 /// Everything a server can be told, checked. Each key is explained in config/default.toml.
 #[derive(Clone, Debug)]
@@ -167,6 +169,17 @@ pub struct Database {
     pub idle_timeout: Option<Duration>,
     /// The tables that the parts in use need.
     pub tables: Tables,
+    /// Where apps are read from; `None` = from the configuration alone.
+    pub apps: Option<AppTable>,
+}
+
+/// The table of apps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppTable {
+    /// Its name, or the schema's and its name: letters, digits and underscores alone.
+    pub name: Vec<String>,
+    /// The time between two looks at it; at least a second.
+    pub refresh: Duration,
 }
 
 /// `[outbox]`, when it is on.
@@ -250,7 +263,8 @@ impl Config {
     /// Whether anything needs the database; otherwise it is not touched.
     pub fn needs_database(&self) -> bool {
         let rules = &self.auth.settings.rules;
-        self.database.tables.any() || rules.iter().any(Rule::has_sql)
+        let database = &self.database;
+        database.tables.any() || database.apps.is_some() || rules.iter().any(Rule::has_sql)
     }
 }
 

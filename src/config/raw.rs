@@ -253,6 +253,9 @@ table! {
         max_connections: u32,
         acquire_timeout_ms: u64,
         idle_timeout_s: u64,
+        apps: bool,
+        apps_table: String,
+        apps_refresh_s: u64,
     }
 }
 

@@ -1,14 +1,13 @@
 //! Who may come in at all: connections of the process and of each app, and the rate of handshakes.
 //! An admission is held by its connection and given back when that is gone, in one place.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
 use super::Kind;
-use crate::apps::App;
+use crate::apps::{App, PerApp};
 use crate::config::Limits;
 use crate::limits::RateLimit;
 
@@ -17,7 +16,7 @@ use crate::limits::RateLimit;
 pub struct Admission {
     all: Arc<AtomicUsize>,
     max_connections: usize,
-    apps: HashMap<u32, Arc<OfApp>>,
+    apps: PerApp<Arc<OfApp>>,
     handshakes: RateLimit,
     /// Cloned into every admission; when all are gone, the server is empty. `None` once it is closing.
     alive: Mutex<Option<mpsc::Sender<()>>>,
@@ -55,16 +54,18 @@ pub enum Full {
 }
 
 impl Admission {
-    /// Also returns the receiver that ends when this has been closed and the last connection is gone.
-    pub fn new<'a>(
-        limits: &Limits,
-        apps: impl Iterator<Item = &'a Arc<App>>,
-    ) -> (Admission, mpsc::Receiver<()>) {
+    /// Also returns the receiver that ends when this has been closed and the last connection is gone. `apps` are those
+    /// that are counted from the start; others are from their first connection on.
+    pub fn new(limits: &Limits, apps: &[Arc<App>]) -> (Admission, mpsc::Receiver<()>) {
         let (alive, empty) = mpsc::channel(1);
+        let counts = PerApp::default();
+        for app in apps {
+            counts.get_or_init(app.index, Arc::default);
+        }
         let admission = Admission {
             all: Arc::default(),
             max_connections: limits.max_connections,
-            apps: apps.map(|app| (app.index, Arc::default())).collect(),
+            apps: counts,
             handshakes: RateLimit::per_second(limits.handshakes_per_s),
             alive: Mutex::new(Some(alive)),
         };
@@ -85,7 +86,7 @@ impl Admission {
     pub fn admit(&self, app: &App, gateway: Kind) -> Result<Admitted, Full> {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = alive.clone().ok_or(Full::Closing)?;
-        let of_app = self.apps.get(&app.index).cloned().unwrap_or_default();
+        let of_app = self.apps.get_or_init(app.index, Arc::default).clone();
         if !raise(&self.all, self.max_connections) {
             return Err(Full::Server);
         }
@@ -102,17 +103,24 @@ impl Admission {
         })
     }
 
-    /// Connections of `app` that are open now.
-    pub fn connections(&self, app: &App) -> usize {
-        let count = self.apps.get(&app.index);
+    /// Connections of the app with this index that are open now.
+    pub fn connections(&self, app: u32) -> usize {
+        let count = self.apps.get(app);
         count.map_or(0, |count| count.all.load(Ordering::Relaxed))
     }
 
-    /// Those of them that came by `gateway`.
-    pub fn connections_by(&self, app: &App, gateway: Kind) -> usize {
-        let count = self.apps.get(&app.index);
-        count.map_or(0, |count| {
-            count.by_gateway[gateway as usize].load(Ordering::Relaxed)
+    /// The same of every app that has had any.
+    pub fn all_connections(&self) -> impl Iterator<Item = (u32, usize)> {
+        let counts = self.apps.iter();
+        counts.map(|(app, count)| (app, count.all.load(Ordering::Relaxed)))
+    }
+
+    /// Those that came by `gateway`.
+    pub fn connections_by(&self, gateway: Kind) -> impl Iterator<Item = (u32, usize)> {
+        let counts = self.apps.iter();
+        counts.map(move |(app, count)| {
+            let count = &count.by_gateway[gateway as usize];
+            (app, count.load(Ordering::Relaxed))
         })
     }
 }

@@ -106,11 +106,12 @@ impl Guest {
         admitted: Admitted,
     ) -> Guest {
         let socket = gateway.hub.next_socket_id();
-        let policy = gateway.policies[&app.index].clone();
+        let policy = gateway.policies.of(&app);
         let hello = server::connection_established(socket, gateway.activity_timeout_s);
         let came = (app.index, admitted.gateway());
         arrival::connected(&gateway, &link, came, socket, client);
-        let id = gateway.hub.add(socket, link.clone(), hello, None).await;
+        let hub = &gateway.hub;
+        let id = hub.add(app.index, socket, link.clone(), hello, None).await;
         debug!(%socket, app = app.id, %client, "a guest connected");
         let guest = Guest {
             who: Subscriber { id, socket },

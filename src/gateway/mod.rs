@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! * [`admission`]: who may come in at all: connection limits and the rate of handshakes.
+//! * [`admission`]: who may come in at all: connection limits and the rate of handshakes. [`policies`]: the rules then.
 //! * [`guest`]: a client of a door that speaks something else. [`arrival`], [`leaving`]: the way in and out of all of them.
 //! * [`pusher`]: the Pusher protocol over WebSocket.
 //! * [`fallback`]: the Pusher protocol over plain HTTP.
@@ -16,6 +16,7 @@ pub mod fallback;
 pub mod guest;
 mod leaving;
 pub mod plain;
+pub mod policies;
 pub mod pusher;
 pub mod socketio;
 mod websocket;

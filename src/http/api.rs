@@ -16,9 +16,10 @@ use warp::reply::Response;
 
 use super::body::BodyError;
 use super::{Call, Context, text};
-use crate::apps::App;
+use crate::apps::{App, Missing};
 use crate::clock;
 use crate::hub::Topic;
+use crate::limits::RateLimit;
 use crate::metrics::Refused;
 
 /// Why a call of the API is refused.
@@ -26,6 +27,8 @@ use crate::metrics::Refused;
 pub(super) enum ApiError {
     #[error("Unknown app: {0}")]
     UnknownApp(String),
+    #[error("Apps cannot be looked up at the moment (database.apps): {0}")]
+    UnreadApp(String),
     #[error("Application is disabled: {0}")]
     Disabled(String),
     #[error(transparent)]
@@ -59,14 +62,14 @@ pub(super) struct Signed {
 
 impl Signed {
     /// Checks that the app exists, is enabled, has signed this very request lately, and is within its rate.
-    pub(super) fn check(
+    pub(super) async fn check(
         context: &Context,
         app_id: &str,
         method: &Method,
         call: &Call,
         body: Bytes,
     ) -> Result<Signed, ApiError> {
-        let app = Signed::caller(context, app_id, call)?;
+        let app = Signed::caller(context, app_id, call).await?;
         let query = call.uri.query().unwrap_or_default();
         let request = ApiRequest {
             method: method.as_str(),
@@ -78,15 +81,15 @@ impl Signed {
         if !app.enabled {
             return Err(ApiError::Disabled(app_id.to_owned()));
         }
-        if let Some(rate) = context.rates.get(&app.index) {
-            rate.take(clock::now_ms()).map_err(|wait_ms| {
-                context.metrics.refused(Refused::ApiRate);
-                ApiError::TooMany {
-                    retry_after_s: wait_ms.div_ceil(1000).max(1),
-                }
-            })?;
-        }
-        let app = app.clone();
+        let per_s = context.limits.api_requests_per_s;
+        let rate = || RateLimit::per_second(per_s);
+        let rate = context.rates.get_or_init(app.index, rate);
+        rate.take(clock::now_ms()).map_err(|wait_ms| {
+            context.metrics.refused(Refused::ApiRate);
+            ApiError::TooMany {
+                retry_after_s: wait_ms.div_ceil(1000).max(1),
+            }
+        })?;
         let query = query.to_owned();
         let accepted = Instant::now();
         Ok(Signed {
@@ -98,15 +101,16 @@ impl Signed {
     }
 
     /// The app, if the call names it by its key: what can be known before the body.
-    pub(super) fn caller<'a>(
-        context: &'a Context,
+    pub(super) async fn caller(
+        context: &Context,
         app_id: &str,
         call: &Call,
-    ) -> Result<&'a Arc<App>, ApiError> {
-        let app = context
-            .apps
-            .by_id(app_id)
-            .ok_or_else(|| ApiError::UnknownApp(app_id.to_owned()))?;
+    ) -> Result<Arc<App>, ApiError> {
+        let found = context.apps.find_by_id(app_id).await;
+        let app = found.map_err(|missing| match missing {
+            Missing::Unknown => ApiError::UnknownApp(app_id.to_owned()),
+            Missing::Unread => ApiError::UnreadApp(app_id.to_owned()),
+        })?;
         let query = call.uri.query().unwrap_or_default();
         let mut parameters = form_urlencoded::parse(query.as_bytes());
         let key = parameters.find_map(|(name, key)| (name == "auth_key").then_some(key));
@@ -167,6 +171,7 @@ impl ApiError {
     pub(super) fn response(&self) -> Response {
         let status = match self {
             ApiError::UnknownApp(_) => StatusCode::NOT_FOUND,
+            ApiError::UnreadApp(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::Disabled(_) => StatusCode::FORBIDDEN,
             ApiError::Unsigned(_) => StatusCode::UNAUTHORIZED,

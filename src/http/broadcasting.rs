@@ -85,8 +85,8 @@ where
         let body = body::read(stream, BODY).await?;
         let identity = context.authorizer.authenticate(token).await?;
         let ask = Ask::parse(&headers, &body)?;
-        let app = context.signing_app.as_ref().ok_or(Denied::NoApp)?;
-        sign(&context, app, &identity, &ask).await
+        let app = context.signing_app.get().ok_or(Denied::NoApp)?;
+        sign(&context, &app, &identity, &ask).await
     };
     Ok(result.await.unwrap_or_else(|denied| denied.response()))
 }

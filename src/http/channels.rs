@@ -24,7 +24,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         .and_then(
             |app: String, call: Call, context: Arc<Context>| async move {
                 let result = async {
-                    let signed = check(&context, &app, &call)?;
+                    let signed = check(&context, &app, &call).await?;
                     // 100,000 channels are tens of milliseconds: not on a thread where connections live.
                     let background = context.background.clone();
                     let list = async move { list(&context, &signed).await };
@@ -38,7 +38,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         .and_then(
             |app: String, name: String, call: Call, context: Arc<Context>| async move {
                 let result = async {
-                    let signed = check(&context, &app, &call)?;
+                    let signed = check(&context, &app, &call).await?;
                     show(&context, &signed, &segment(&name)).await
                 };
                 Ok::<_, Rejection>(answer(result.await))
@@ -49,7 +49,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         .and_then(
             |app: String, name: String, call: Call, context: Arc<Context>| async move {
                 let result = async {
-                    let signed = check(&context, &app, &call)?;
+                    let signed = check(&context, &app, &call).await?;
                     users(&context, &signed, &segment(&name)).await
                 };
                 Ok::<_, Rejection>(answer(result.await))
@@ -140,8 +140,8 @@ impl LastEvent {
     }
 }
 
-fn check(context: &Context, app: &str, call: &Call) -> Result<Signed, ApiError> {
-    Signed::check(context, &segment(app), &Method::GET, call, Bytes::new())
+async fn check(context: &Context, app: &str, call: &Call) -> Result<Signed, ApiError> {
+    Signed::check(context, &segment(app), &Method::GET, call, Bytes::new()).await
 }
 
 async fn list(context: &Context, signed: &Signed) -> Result<Response, ApiError> {

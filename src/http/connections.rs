@@ -26,9 +26,9 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
 }
 
 async fn count(context: &Context, app: &str, call: &Call) -> Result<Response, ApiError> {
-    let signed = Signed::check(context, &segment(app), &Method::GET, call, Bytes::new())?;
+    let signed = Signed::check(context, &segment(app), &Method::GET, call, Bytes::new()).await?;
     signed.only_parameters(&[])?;
-    let mut connections = context.gateway.admission.connections(&signed.app);
+    let mut connections = context.gateway.admission.connections(signed.app.index);
     if let Some(bus) = &context.bus {
         // While Redis is away, those of this node are all that is known.
         connections += bus

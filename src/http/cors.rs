@@ -54,10 +54,7 @@ impl Cors {
     pub fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         let name = origin.to_str().ok()?;
-        self.apps
-            .iter()
-            .any(|app| app.enabled && app.allowed_origins.allows(Some(name)))
-            .then(|| origin.clone())
+        self.apps.allow_origin(name).then(|| origin.clone())
     }
 
     /// Lets the page of this origin read the response. Without one, caches must still know that it depends.

@@ -109,9 +109,9 @@ where
     let result = async {
         let app = segment(&app);
         // Nobody unknown may have a large body read.
-        Signed::caller(&context, &app, &call)?;
+        Signed::caller(&context, &app, &call).await?;
         let body = body::read(stream, context.limits.request_bytes).await?;
-        let signed = Signed::check(&context, &app, &Method::POST, &call, body)?;
+        let signed = Signed::check(&context, &app, &Method::POST, &call, body).await?;
         trigger(context, signed).await
     };
     Ok(answer(result.await))

@@ -70,7 +70,8 @@ where
     let Some(sessions) = &context.fallback else {
         return Ok(not_found());
     };
-    let app = context.apps.by_key(&target.key).map(|app| app.index);
+    let app = context.apps.find_by_key(&target.key).await;
+    let app = app.ok().map(|app| app.index);
     // Without an app nothing will be found under this name, but the client is told so in its own way.
     let name = SessionName::parse(app.unwrap_or_default(), &target.number, &target.session);
     let (Some(name), Some(action)) = (name, Action::parse(&target.action)) else {

@@ -36,13 +36,11 @@ mod socketio;
 mod upgrade;
 mod users;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
 use hyper::{StatusCode, Uri};
 use serde::Serialize;
@@ -54,15 +52,14 @@ use warp::{Filter, Rejection, Reply};
 pub(crate) use self::body::{BodyError, read as read_body};
 pub use self::broadcasting::bearer;
 pub use self::cors::Cors;
-pub use self::page::render as test_page;
 pub use self::route::{ROUTES, route};
 
-use crate::apps::{App, Apps};
+use crate::apps::{Apps, PerApp, SigningApp};
 use crate::auth::Authorizer;
 use crate::broker::Broker;
 use crate::bus::Bus;
 use crate::clock;
-use crate::config::Limits;
+use crate::config::{Gateways, Limits};
 use crate::gateway::fallback::Sessions;
 use crate::gateway::plain::Plain;
 use crate::gateway::pusher::Gateway;
@@ -91,22 +88,22 @@ pub struct Context {
     pub fallback: Option<Sessions>,
     /// The door for clients of Socket.IO; none when it is closed (`gateways.socketio_path`).
     pub socketio: Option<SocketIo>,
-    /// `/websocket-test.html`, as it is served.
-    pub test_page: Bytes,
+    /// What the test page has to know of the doors.
+    pub gateways: Gateways,
     /// The door for JSON over a plain WebSocket; none when it is closed (`gateways.plain_path`).
     pub plain: Option<Arc<Plain>>,
     /// The built-in authorizer.
     pub authorizer: Arc<Authorizer>,
-    /// The app whose secret the built-in authorizer signs with; none when it is disabled.
-    pub signing_app: Option<Arc<App>>,
+    /// The app whose secret the built-in authorizer signs with.
+    pub signing_app: SigningApp,
     /// Read by the figures alone: events come to it by the broker.
     pub webhooks: Arc<Webhooks>,
     /// Where requests and publications are counted.
     pub metrics: Arc<Metrics>,
     /// Limits of the API.
     pub limits: Limits,
-    /// `limits.api_requests_per_s` of each app, by its index.
-    pub rates: HashMap<u32, RateLimit>,
+    /// `limits.api_requests_per_s` of each app.
+    pub rates: PerApp<RateLimit>,
     /// `server.path_prefix`: signatures are taken with it and without.
     pub path_prefix: String,
     /// The other nodes, if there are any.

@@ -28,7 +28,10 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
         .and(get)
         .and(shared)
         .map(|context: Arc<Context>| {
-            let mut response = Response::new(context.test_page.clone().into());
+            // Looked up each time, since the app may change.
+            let app = context.signing_app.get();
+            let page = render(&context.gateways, app.as_deref());
+            let mut response = Response::new(page.into());
             let headers = response.headers_mut();
             let html = HeaderValue::from_static("text/html; charset=utf-8");
             headers.insert(CONTENT_TYPE, html);
@@ -41,7 +44,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
 
 /// The page for this server. A secret is in it only when the whole world knows it anyway, and then this server listens
 /// on loopback alone.
-pub fn render(gateways: &Gateways, app: Option<&App>) -> Bytes {
+fn render(gateways: &Gateways, app: Option<&App>) -> Bytes {
     let secret = app.map(|app| &*app.secret);
     let server = serde_json::json!({
         "app": app.map(|app| &*app.id),

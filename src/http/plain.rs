@@ -83,7 +83,7 @@ fn refused(why: &Refusal) -> Response {
         Refusal::Origin => StatusCode::FORBIDDEN,
         Refusal::Token(error) if error.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::NoToken | Refusal::Token(_) => StatusCode::UNAUTHORIZED,
-        Refusal::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::NoApp | Refusal::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut response = refusal(status, &why.to_string());
     if status == StatusCode::TOO_MANY_REQUESTS {

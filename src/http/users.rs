@@ -36,9 +36,9 @@ where
 {
     let result = async {
         let app = segment(&app);
-        Signed::caller(&context, &app, &call)?;
+        Signed::caller(&context, &app, &call).await?;
         let body = body::read(stream, context.limits.request_bytes).await?;
-        let signed = Signed::check(&context, &app, &Method::POST, &call, body)?;
+        let signed = Signed::check(&context, &app, &Method::POST, &call, body).await?;
         signed.only_parameters(&[])?;
         let (users, user) = (context.users.clone(), segment(&user));
         // In a task of its own: all connections are closed, even if the caller hangs up.

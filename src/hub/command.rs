@@ -14,6 +14,7 @@ use super::{ConnectionId, Farewell, Report, Topic};
 pub(super) enum Command {
     Add {
         id: ConnectionId,
+        app: u32,
         link: Arc<Link>,
         hello: Frame,
         patience: Option<Duration>,
@@ -55,6 +56,15 @@ pub(super) enum Command {
     Drain {
         farewell: Farewell,
         grace: Duration,
+    },
+    /// Nobody of this app may stay, nor who still comes.
+    CloseApp {
+        app: u32,
+        farewell: Farewell,
+    },
+    /// Who comes from now on may stay again.
+    ReopenApp {
+        app: u32,
     },
     /// What have you done, and what waits?
     Inspect {

@@ -20,6 +20,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
+    /// Whose it is: [`crate::apps::App::index`].
+    pub(super) app: u32,
     pub(super) link: Arc<Link>,
     pub(super) outbox: Outbox,
     pub(super) phase: Phase,
@@ -51,9 +53,15 @@ pub(super) enum Phase {
 
 impl Connection {
     /// `patience`: how long it may take to show who it is.
-    pub(super) fn new(id: ConnectionId, link: Arc<Link>, patience: Option<Duration>) -> Connection {
+    pub(super) fn new(
+        id: ConnectionId,
+        app: u32,
+        link: Arc<Link>,
+        patience: Option<Duration>,
+    ) -> Connection {
         Connection {
             id,
+            app,
             link,
             outbox: Outbox::default(),
             phase: Phase::Open,

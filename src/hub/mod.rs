@@ -147,10 +147,11 @@ impl Hub {
         }
     }
 
-    /// Makes a connection known; `hello` is its first frame. From now on frames can be sent to it.
+    /// Makes a connection of an app known; `hello` is its first frame. From now on frames can be sent to it.
     /// Unless [`Hub::authorized`] is called within `patience`, the connection is closed with 4009.
     pub async fn add(
         &self,
+        app: u32,
         socket: SocketId,
         link: Arc<Link>,
         hello: Frame,
@@ -159,6 +160,7 @@ impl Hub {
         let id = ConnectionId(socket.number);
         let add = Command::Add {
             id,
+            app,
             link,
             hello,
             patience,
@@ -265,6 +267,22 @@ impl Hub {
         for shard in &self.shards {
             let farewell = farewell.clone();
             drop(shard.send(Command::Drain { farewell, grace }).await);
+        }
+    }
+
+    /// Closes every connection of an app with `farewell`, within about a second, and whoever still comes: nobody stays
+    /// until [`Hub::reopen_app`].
+    pub async fn close_app(&self, app: u32, farewell: Farewell) {
+        for shard in &self.shards {
+            let farewell = farewell.clone();
+            drop(shard.send(Command::CloseApp { app, farewell }).await);
+        }
+    }
+
+    /// Who comes to this app from now on may stay.
+    pub async fn reopen_app(&self, app: u32) {
+        for shard in &self.shards {
+            drop(shard.send(Command::ReopenApp { app }).await);
         }
     }
 

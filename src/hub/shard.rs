@@ -6,7 +6,6 @@
 //! So an idle server writes at once and a busy one writes many frames by one call, without any timer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -23,7 +22,6 @@ use super::connection::{Connection, Phase};
 use super::dirty::{Dirty, Lane};
 use super::draining::Draining;
 use super::inspect;
-use super::link::Link;
 use super::outbox::Flush;
 use super::pool::{FrameNumber, Pool};
 use super::subscribers::Subscribers;
@@ -62,6 +60,9 @@ pub(super) struct Shard {
     /// Where the next tick goes on.
     cursor: usize,
     draining: Option<Draining>,
+    /// Apps of which nobody may stay. Who does is found as the ticks go round, so that a hundred thousand are not closed in
+    /// one go.
+    closed_apps: HashMap<u32, Farewell, RandomState>,
     /// `outbox_bytes` is left zero: it is summed up when somebody asks.
     done: Report,
     /// For the tasks that wait until a socket is writable.
@@ -79,6 +80,7 @@ impl Shard {
             dirty: Dirty::default(),
             cursor: 0,
             draining: None,
+            closed_apps: HashMap::default(),
             done: Report::default(),
             inbox,
         }
@@ -134,10 +136,11 @@ impl Shard {
         match command {
             Command::Add {
                 id,
+                app,
                 link,
                 hello,
                 patience,
-            } => self.add(id, link, hello, patience),
+            } => self.add(Connection::new(id, app, link, patience), hello),
             Command::Authorized { id } => {
                 if let Some(index) = self.index(id) {
                     self.connections[index as usize].authorize_by_ms = None;
@@ -180,6 +183,8 @@ impl Shard {
                 let (now_ms, connections) = (clock::now_ms(), self.connections.len());
                 self.draining = Some(Draining::new(farewell, grace, now_ms, connections));
             }
+            Command::CloseApp { app, farewell } => drop(self.closed_apps.insert(app, farewell)),
+            Command::ReopenApp { app } => drop(self.closed_apps.remove(&app)),
             // Who asked may have given up.
             Command::Inspect { report } => drop(report.send(self.report())),
             Command::Search {
@@ -202,9 +207,10 @@ impl Shard {
         self.indexes.get(&id).copied()
     }
 
-    fn add(&mut self, id: ConnectionId, link: Arc<Link>, hello: Frame, patience: Option<Duration>) {
+    fn add(&mut self, connection: Connection, hello: Frame) {
+        let id = connection.id;
         // Bounded by the file descriptors of the process, far below 2^32.
-        let index = self.connections.insert(Connection::new(id, link, patience)) as u32;
+        let index = self.connections.insert(connection) as u32;
         self.indexes.insert(id, index);
         self.done.connected += 1;
         self.push_one(index, hello);
@@ -366,9 +372,13 @@ impl Shard {
         };
     }
 
-    /// Who has not shown in time who it is, or is silent.
+    /// Whose app is closed, who has not shown in time who it is, or is silent.
     fn check_open(&mut self, index: u32, now_ms: u64) {
         let connection = &mut self.connections[index as usize];
+        if let Some(farewell) = self.closed_apps.get(&connection.app) {
+            let farewell = farewell.clone();
+            return self.close(index, &farewell);
+        }
         if connection.authorize_by_ms.is_some_and(|by| now_ms >= by) {
             let farewell = Farewell::with(Code::Unauthorized, NOT_AUTHORIZED);
             return self.close(index, &farewell);

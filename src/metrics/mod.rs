@@ -63,6 +63,8 @@ pub enum Refused {
     Protocol,
     /// No app has this key.
     UnknownApp,
+    /// No app has this key as far as can be told: the table of apps cannot be read.
+    UnreadApp,
     /// The app is switched off.
     DisabledApp,
     /// `apps.allowed_origins`.
@@ -198,11 +200,12 @@ impl Source {
 }
 
 impl Refused {
-    const ALL: [Refused; 12] = [
+    const ALL: [Refused; 13] = [
         Refused::HandshakeRate,
         Refused::Path,
         Refused::Protocol,
         Refused::UnknownApp,
+        Refused::UnreadApp,
         Refused::DisabledApp,
         Refused::Origin,
         Refused::Token,
@@ -219,6 +222,7 @@ impl Refused {
             Refused::Path => "path",
             Refused::Protocol => "protocol",
             Refused::UnknownApp => "unknown_app",
+            Refused::UnreadApp => "unread_app",
             Refused::DisabledApp => "disabled_app",
             Refused::Origin => "origin",
             Refused::Token => "token",

@@ -7,7 +7,7 @@ use gema_protocol::server;
 use gema_protocol::socket_id::SocketId;
 
 use super::turn::Row;
-use crate::apps::Apps;
+use crate::apps::App;
 use crate::config::Limits;
 use crate::hub::Topic;
 
@@ -42,11 +42,8 @@ pub(crate) enum BadRow {
 }
 
 impl Event {
-    pub(crate) fn read(row: &Row, apps: &Apps, limits: &Limits) -> Result<Event, BadRow> {
-        let app = match &row.app {
-            Some(id) => apps.by_id(id),
-            None => apps.iter().next(),
-        };
+    /// `app` is the row's, if there is one with its id.
+    pub(crate) fn read(row: &Row, app: Option<&App>, limits: &Limits) -> Result<Event, BadRow> {
         let app = app.ok_or_else(|| BadRow::UnknownApp(row.app.clone().unwrap_or_default()))?;
         if !app.enabled {
             return Err(BadRow::DisabledApp(app.id.clone()));
@@ -98,11 +95,13 @@ mod tests {
             socket_id: None,
         };
         change(&mut row);
-        Event::read(&row, &Apps::new(config.apps), &config.limits)
+        let id = row.app.as_deref().unwrap_or("a");
+        let app = config.apps.iter().find(|app| app.id == id);
+        Event::read(&row, app, &config.limits)
     }
 
     #[test]
-    fn a_row_without_an_app_is_the_first_ones() {
+    fn a_row_is_read_as_written() {
         let event = row(|_| {}).unwrap();
         assert_eq!((event.topic.app, event.except), (0, None));
         assert_eq!(event.topic.channel.as_str(), "orders");

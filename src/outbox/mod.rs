@@ -6,14 +6,12 @@
 //! * [`Outbox`]: the task that looks for rows, and how it ends.
 //! * `turn`: a transaction with the table, in the SQL of each database.
 //! * `event`: what a row says, or why it cannot be published.
-//! * `notices`: PostgreSQL tells when something has been inserted.
 //!
 //! One node has the turn: it reads rows in the order of their ids, publishes them, waits until the other nodes can have
 //! them, deletes them and commits. A node that dies on the way leaves them to the next, which publishes them again: at
 //! least once. docs/outbox.md says what that means for a back end.
 
 mod event;
-mod notices;
 mod turn;
 
 use std::collections::HashSet;
@@ -29,16 +27,15 @@ use tracing::{info, warn};
 pub(crate) use self::event::Event;
 pub(crate) use self::turn::Row;
 
-use self::notices::Notices;
 use self::turn::Turn;
-use crate::apps::Apps;
+use crate::apps::{Apps, Missing};
 use crate::broker::Broker;
 use crate::bus::{Bus, BusError};
 use crate::clock;
 use crate::config;
 use crate::hub::Topic;
 use crate::metrics::{Metrics, Source};
-use crate::store::{Pool, Store, StoreError};
+use crate::store::{Notices, Pool, Store, StoreError};
 
 /// The longest wait for other nodes to have been given what was published.
 const GIVING: Duration = Duration::from_secs(5);
@@ -52,6 +49,9 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Where no poll is needed since PostgreSQL tells: how often to look nonetheless.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// What the trigger on `broadcasts` calls its notices.
+const NOTICES: &str = "gema_broadcasts";
+
 /// What the outbox works with.
 pub struct Means {
     /// Where the rows are.
@@ -62,6 +62,8 @@ pub struct Means {
     pub bus: Option<Arc<Bus>>,
     /// Whose events they are.
     pub apps: Arc<Apps>,
+    /// Whose those are that name no app: the id of the first of the configuration.
+    pub first_app: String,
     /// What is refused.
     pub limits: config::Limits,
     /// Where it is counted.
@@ -110,6 +112,8 @@ enum OutboxError {
     Cut(String),
     #[error("the other nodes cannot be reached: {0}")]
     Bus(#[from] BusError),
+    #[error("the app '{0}' cannot be looked up at the moment (database.apps)")]
+    UnreadApp(String),
     #[error("the other nodes have not been given the events within {} s", GIVING.as_secs())]
     NotGiven,
 }
@@ -160,7 +164,7 @@ impl Lag {
 
 impl Worker {
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
-        let mut notices = Notices::default();
+        let mut notices = Notices::of(NOTICES);
         loop {
             let pause = match self.look(&mut notices).await {
                 Ok(look) => {
@@ -221,8 +225,10 @@ impl Worker {
         let rows = rows.map_err(failed)?;
         let (mut topics, mut published) = (HashSet::new(), Vec::with_capacity(rows.len()));
         let found = rows.len();
+        self.look_for_new_apps(&rows).await?;
         for row in &rows {
-            match Event::read(row, &self.means.apps, &self.means.limits) {
+            let app = self.means.apps.by_id(self.app_of(row));
+            match Event::read(row, app.as_deref(), &self.means.limits) {
                 Ok(event) => {
                     let broker = &self.means.broker;
                     broker
@@ -247,6 +253,23 @@ impl Worker {
         } else {
             Look::Full
         })
+    }
+
+    /// One look for all the rows whose apps are not known, before anything is published: the turn is not long.
+    async fn look_for_new_apps(&self, rows: &[Row]) -> Result<(), OutboxError> {
+        let apps = &self.means.apps;
+        let mut ids = rows.iter().map(|row| self.app_of(row));
+        let Some(unknown) = ids.find(|id| apps.by_id(id).is_none()) else {
+            return Ok(());
+        };
+        match apps.find_by_id(unknown).await {
+            Ok(_) | Err(Missing::Unknown) => Ok(()),
+            Err(Missing::Unread) => Err(OutboxError::UnreadApp(unknown.to_owned())),
+        }
+    }
+
+    fn app_of<'a>(&'a self, row: &'a Row) -> &'a str {
+        row.app.as_deref().unwrap_or(&self.means.first_app)
     }
 
     /// Waits until what was published in these channels has left for the other nodes: until then this node is the only one

@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use gema_protocol::code::Code;
 use gema_protocol::liveness::Liveness;
-use gema_protocol::session::Policy;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,24 +37,25 @@ use self::accept::Acceptor;
 use self::listen::Tls;
 use self::threads::Threads;
 use crate::admin;
-use crate::apps::{App, Apps};
+use crate::apps::{Apps, PerApp, SigningApp};
 use crate::auth::{AuthSetupError, Authorizer};
 use crate::broker::Broker;
 use crate::bus::{self, Bus};
 use crate::chat::Chat;
 use crate::cluster::Cluster;
-use crate::config::{self, Config};
+use crate::config::{self, AppRows, Config, ConfigError};
 use crate::gateway::admission::Admission;
 use crate::gateway::fallback::Sessions;
 use crate::gateway::plain::Plain;
+use crate::gateway::policies::Policies;
 use crate::gateway::pusher::Gateway;
 use crate::gateway::socketio;
 use crate::http::{self, Context};
 use crate::hub::{Farewell, Hub, Settings};
-use crate::limits::RateLimit;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::outbox::{self, Lag, Outbox};
+use crate::roster::{AppTable, Roster};
 use crate::store::Store;
 use crate::users::Users;
 use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
@@ -107,6 +107,9 @@ pub enum ServerError {
     /// The webhooks cannot be sent.
     #[error(transparent)]
     Webhooks(#[from] WebhookSetupError),
+    /// The embedded defaults are not in order.
+    #[error(transparent)]
+    Defaults(#[from] ConfigError),
     /// The operating system gave no random number for the node's id.
     #[error("no random number for the node's id: {0}")]
     Random(#[from] getrandom::Error),
@@ -193,6 +196,7 @@ pub async fn run(
         delivery,
         cluster,
         outbox,
+        app_table: _app_table,
     } = parts(&config, &hub, node)?;
 
     let (stop, stopped) = watch::channel(false);
@@ -311,6 +315,8 @@ struct Parts {
     cluster: Option<Cluster>,
     /// With a table of events to publish.
     outbox: Option<Outbox>,
+    /// With a table of apps; dropped, it is read no more.
+    app_table: Option<AppTable>,
 }
 
 fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerError> {
@@ -331,34 +337,17 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         webhooks.clone(),
         live.clone(),
         bus.clone(),
-        &apps,
+        apps.clone(),
         max_members,
     );
-    let users = Users::new(hub.clone(), bus.clone(), &apps);
+    let users = Users::new(hub.clone(), bus.clone(), apps.clone());
     let metrics = Arc::new(Metrics::new(&http::ROUTES));
     let store = config
         .needs_database()
         .then(|| Store::start(&config.database));
     let authorizer = Authorizer::new(config.auth.settings.clone())?;
     let authorizer = Arc::new(authorizer.asking(store.clone()));
-    let (admission, empty) = Admission::new(limits, apps.iter());
-    let policies = apps.iter().map(|app| {
-        let policy = Policy {
-            key: app.key.clone(),
-            secret: app.secret.clone(),
-            client_events: app.client_events,
-            channel_name_chars: limits.channel_name_chars,
-            event_name_chars: limits.event_name_chars,
-            event_data_bytes: limits.event_data_bytes,
-            channels_per_connection: limits.channels_per_connection,
-            client_events_per_s: limits.client_events_per_s,
-            presence_info_bytes: limits.presence_info_bytes,
-        };
-        (app.index, Arc::new(policy))
-    });
-    let rates = apps
-        .iter()
-        .map(|app| (app.index, RateLimit::per_second(limits.api_requests_per_s)));
+    let (admission, empty) = Admission::new(limits, &apps.all());
     let chat = config.chat.as_ref().zip(store.as_ref());
     let chat = chat.map(|(settings, store)| {
         // The one whose channels its users' tokens open.
@@ -371,7 +360,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         broker: broker.clone(),
         users: users.clone(),
         admission,
-        policies: policies.collect(),
+        policies: Policies::new(limits.clone()),
         apps: apps.clone(),
         authorizer: authorizer.clone(),
         metrics: metrics.clone(),
@@ -397,6 +386,10 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
                 broker: broker.clone(),
                 bus: bus.clone(),
                 apps: apps.clone(),
+                first_app: config
+                    .apps
+                    .first()
+                    .map_or_else(String::new, |app| app.id.clone()),
                 limits: limits.clone(),
                 metrics: metrics.clone(),
             };
@@ -404,23 +397,31 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
             (Outbox::start(means, settings, lag.clone()), lag)
         })
         .unzip();
-    let signing_app = signing_app(config, &apps);
+    let roster = Roster::new(gateway.clone(), webhooks.clone(), config.apps.clone());
+    let app_table = match (&store, &config.database.apps) {
+        (Some(store), Some(table)) => {
+            let judge = AppRows::new(&config.server.host)?;
+            let (store, table) = (store.clone(), table.clone());
+            Some(AppTable::start(store, roster, table, judge))
+        }
+        _ => None,
+    };
+    let signing_app = SigningApp::new(apps.clone(), &config.auth.app);
     let socketio = socketio::Door::new(config, gateway.clone(), signing_app.clone());
-    let plain_path = config.gateways.plain_path.clone();
-    let plain = signing_app.clone().zip(plain_path).map(|(app, path)| {
+    let plain = config.gateways.plain_path.clone().map(|path| {
         Arc::new(Plain {
             gateway: gateway.clone(),
-            app,
+            app: signing_app.clone(),
             path,
             user_channels: config.gateways.user_channels.clone(),
         })
     });
     let context = Context {
         socketio,
-        test_page: http::test_page(&config.gateways, signing_app.as_deref()),
+        gateways: config.gateways.clone(),
         fallback,
         plain,
-        rates: rates.collect(),
+        rates: PerApp::default(),
         signing_app,
         limits: limits.clone(),
         path_prefix: config.server.path_prefix.clone(),
@@ -444,6 +445,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         delivery,
         cluster,
         outbox,
+        app_table,
     })
 }
 
@@ -453,10 +455,4 @@ fn bus_settings(redis: &config::Redis) -> bus::Settings {
         prefix: redis.prefix.clone(),
         lease: Duration::from_secs(redis.node_lease_s),
     }
-}
-
-/// The app that `auth.app` names, unless it is disabled.
-fn signing_app(config: &Config, apps: &Apps) -> Option<Arc<App>> {
-    let app = apps.by_id(&config.auth.app);
-    app.filter(|app| app.enabled).cloned()
 }

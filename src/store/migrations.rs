@@ -21,20 +21,27 @@ pub struct Tables {
     pub chat: bool,
     /// `broadcasts`.
     pub outbox: bool,
+    /// `apps`, unless there is such a table already, whoever's it is.
+    pub apps: bool,
 }
 
 impl Tables {
-    /// Those of everything but the chat, and those of the chat, which may clash with a back end's.
-    pub(super) fn apart(self) -> [Tables; 2] {
+    /// Those of everything else, those of the chat, and the one of apps; both of these may clash with a back end's.
+    pub(super) fn apart(self) -> [Tables; 3] {
         let chat = Tables {
             chat: self.chat,
             ..Tables::default()
         };
+        let apps = Tables {
+            apps: self.apps,
+            ..Tables::default()
+        };
         let others = Tables {
             chat: false,
+            apps: false,
             ..self
         };
-        [others, chat]
+        [others, chat, apps]
     }
 
     /// Whether there is anything to make.
@@ -48,6 +55,11 @@ pub(super) const CHAT_PROBES: [&str; 2] = [
     "select id, username, avatar, table_number, updated_at_ms from users where 1 = 0",
     "select id, sender_id, receiver_id, content, is_read, client_id, created_at_ms, updated_at_ms from messages where 1 = 0",
 ];
+
+/// A row where there is a table `apps`, or something else of that name.
+pub(super) const SQLITE_HAS_APPS: &str = "select 1 from sqlite_master where name = 'apps'";
+pub(super) const POSTGRES_HAS_APPS: &str = "select 1 where to_regclass('apps') is not null";
+pub(super) const MYSQL_HAS_APPS: &str = "select 1 from information_schema.tables where table_schema = database() and table_name = 'apps'";
 
 /// One step, in the SQL of each kind of database. What has been released is never changed: databases hold its checksum.
 /// That for MariaDB and MySQL must be fit to run twice (`if not exists`, `insert ignore`).
@@ -78,6 +90,7 @@ const STEPS: &[Step] = &[
     step!(2, "broadcasts", "0002_broadcasts.sql", |tables| {
         tables.outbox
     }),
+    step!(3, "apps", "0003_apps.sql", |tables| tables.apps),
 ];
 
 /// SQLite: it has no lock to take. Of two that migrate a file at once, one is refused and finds the work done when it tries

@@ -5,10 +5,12 @@
 //! * [`Store`]: the pool, once it is there. Broadcasting does not wait for it and does not stop without it.
 //! * [`Address`]: which database, of which kind.
 //! * [`Question`]: SQL of a channel rule, answered by a row or by none.
+//! * [`Notices`]: PostgreSQL tells when a table has changed.
 //! * [`Tables`] and `migrations`: the tables that gema makes, for the parts that are in use.
 
 mod address;
 mod migrations;
+mod notices;
 mod question;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -27,6 +29,7 @@ use tracing::{debug, info, warn};
 
 pub use self::address::{Address, AddressError};
 pub use self::migrations::Tables;
+pub use self::notices::Notices;
 pub use self::question::{AskError, Question, QuestionError};
 
 use crate::config;
@@ -195,7 +198,7 @@ fn jitter(pause: Duration) -> Duration {
 
 /// Gives the pool, and why the chat cannot use it.
 async fn attempt(settings: &config::Database) -> Result<(Pool, Option<String>), sqlx::Error> {
-    let [others, chat] = settings.tables.apart();
+    let [others, chat, apps] = settings.tables.apart();
     match &settings.address {
         Address::Sqlite(options) => {
             let options = (**options).clone();
@@ -212,6 +215,12 @@ async fn attempt(settings: &config::Database) -> Result<(Pool, Option<String>), 
             if let Some(migrations) = migrations::sqlite(others) {
                 migrations.run(&pool).await?;
             }
+            let found = sqlx::query(migrations::SQLITE_HAS_APPS).fetch_optional(&pool);
+            if let (true, None) = (apps.any(), found.await?)
+                && let Some(migrations) = migrations::sqlite(apps)
+            {
+                without_apps(clash(migrations.run(&pool).await)?);
+            }
             let Some(migrations) = migrations::sqlite(chat) else {
                 return Ok((Pool::Sqlite(pool), None));
             };
@@ -227,6 +236,12 @@ async fn attempt(settings: &config::Database) -> Result<(Pool, Option<String>), 
             if let Some(migrations) = migrations::postgres(others) {
                 migrations.run(&pool).await?;
             }
+            let found = sqlx::query(migrations::POSTGRES_HAS_APPS).fetch_optional(&pool);
+            if let (true, None) = (apps.any(), found.await?)
+                && let Some(migrations) = migrations::postgres(apps)
+            {
+                without_apps(clash(migrations.run(&pool).await)?);
+            }
             let Some(migrations) = migrations::postgres(chat) else {
                 return Ok((Pool::Postgres(pool), None));
             };
@@ -241,6 +256,10 @@ async fn attempt(settings: &config::Database) -> Result<(Pool, Option<String>), 
             let mut no_chat = clash(migrations::mysql((**options).clone(), chat).await)?;
             let pool: MySqlPoolOptions = bounded(settings);
             let pool = pool.connect_with((**options).clone()).await?;
+            let found = sqlx::query(migrations::MYSQL_HAS_APPS).fetch_optional(&pool);
+            if let (true, None) = (apps.any(), found.await?) {
+                without_apps(clash(migrations::mysql((**options).clone(), apps).await)?);
+            }
             if chat.any() {
                 for probe in migrations::CHAT_PROBES {
                     no_chat = no_chat.or(refused(sqlx::query(probe).execute(&pool).await)?);
@@ -248,6 +267,13 @@ async fn attempt(settings: &config::Database) -> Result<(Pool, Option<String>), 
             }
             Ok((Pool::MySql(pool), no_chat))
         }
+    }
+}
+
+/// There is no table of apps yet, and none can be made: who reads it will say so each time, and this says why.
+fn without_apps(why: Option<String>) {
+    if let Some(why) = why {
+        warn!(%why, "the table of apps (database.apps) cannot be made");
     }
 }
 

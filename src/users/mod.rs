@@ -17,7 +17,7 @@ use gema_protocol::server;
 use tokio::sync::Mutex;
 
 use self::shared::Elsewhere;
-use crate::apps::Apps;
+use crate::apps::{Apps, PerApp};
 use crate::bus::Bus;
 use crate::hub::{ConnectionId, Farewell, Hub};
 
@@ -29,14 +29,9 @@ pub struct Users {
     hub: Arc<Hub>,
     /// The other nodes, if there are any.
     bus: Option<Arc<Bus>>,
-    /// By the app's index.
-    apps: HashMap<u32, OfApp>,
-}
-
-struct OfApp {
-    /// Whether watching is switched on.
-    watchlist: bool,
-    users: Mutex<Known>,
+    /// What each app has switched on.
+    apps: Arc<Apps>,
+    known: PerApp<Mutex<Known>>,
 }
 
 /// Users who are here, or watched, or both; with other nodes, for a while after. Others are not kept.
@@ -54,14 +49,10 @@ struct User {
 
 impl Users {
     /// Nobody is signed in yet.
-    pub fn new(hub: Arc<Hub>, bus: Option<Arc<Bus>>, apps: &Apps) -> Arc<Users> {
-        let of_app = |watchlist| OfApp {
-            watchlist,
-            users: Mutex::default(),
-        };
-        let apps = apps.iter().map(|app| (app.index, of_app(app.watchlist)));
+    pub fn new(hub: Arc<Hub>, bus: Option<Arc<Bus>>, apps: Arc<Apps>) -> Arc<Users> {
         Arc::new(Users {
-            apps: apps.collect(),
+            apps,
+            known: PerApp::default(),
             hub,
             bus,
         })
@@ -75,20 +66,18 @@ impl Users {
         app: u32,
         user: &gema_protocol::user::User,
     ) {
-        let Some(of_app) = self.apps.get(&app) else {
-            return;
-        };
+        let known = self.known.get_or_init(app, Mutex::default);
         {
-            let mut users = of_app.users.lock().await;
+            let mut users = known.lock().await;
             let entry = users.entry(user.id.clone()).or_default();
             entry.connections.insert(id);
             self.moved(&mut users, app, &user.id).await;
         }
-        if !of_app.watchlist || user.watchlist.is_empty() {
+        if user.watchlist.is_empty() || !self.apps.is(app, |app| app.watchlist) {
             return;
         }
-        self.learn_all(of_app, app, &user.watchlist).await;
-        let mut users = of_app.users.lock().await;
+        self.learn_all(known, app, &user.watchlist).await;
+        let mut users = known.lock().await;
         let (mut online, mut offline) = (Vec::new(), Vec::new());
         for watched in &user.watchlist {
             let entry = users.entry(watched.clone()).or_default();
@@ -106,10 +95,10 @@ impl Users {
 
     /// Ends the watching of a connection that goes on with another list, or ends.
     pub async fn unwatch(&self, id: ConnectionId, app: u32, watchlist: &[Arc<str>]) {
-        let Some(of_app) = self.apps.get(&app) else {
+        let Some(known) = self.known.get(app) else {
             return;
         };
-        let mut users = of_app.users.lock().await;
+        let mut users = known.lock().await;
         for watched in watchlist {
             if let Some(entry) = users.get_mut(watched) {
                 entry.watchers.remove(&id);
@@ -126,10 +115,10 @@ impl Users {
         user: &gema_protocol::user::User,
     ) {
         self.unwatch(id, app, &user.watchlist).await;
-        let Some(of_app) = self.apps.get(&app) else {
+        let Some(known) = self.known.get(app) else {
             return;
         };
-        let mut users = of_app.users.lock().await;
+        let mut users = known.lock().await;
         let Some(entry) = users.get_mut(&user.id) else {
             return;
         };
@@ -148,11 +137,11 @@ impl Users {
     }
 
     async fn close_here(&self, app: u32, user_id: &str) {
-        let Some(of_app) = self.apps.get(&app) else {
+        let Some(known) = self.known.get(app) else {
             return;
         };
         let connections: Vec<_> = {
-            let users = of_app.users.lock().await;
+            let users = known.lock().await;
             let user = users.get(user_id);
             user.map_or_else(Vec::new, |user| user.connections.iter().copied().collect())
         };
@@ -176,10 +165,10 @@ impl Users {
     }
 
     /// Sees to it that the state of these users is known, as far as it can be within a moment.
-    async fn learn_all(self: &Arc<Self>, of_app: &OfApp, app: u32, user_ids: &[Arc<str>]) {
+    async fn learn_all(self: &Arc<Self>, known: &Mutex<Known>, app: u32, user_ids: &[Arc<str>]) {
         let Some(bus) = &self.bus else { return };
         let readings: Vec<_> = {
-            let mut users = of_app.users.lock().await;
+            let mut users = known.lock().await;
             let learn = |user_id: &Arc<str>| {
                 users.entry(user_id.clone()).or_default();
                 self.learn(bus, &mut users, app, user_id)

@@ -87,10 +87,10 @@ impl Users {
         if news == News::Terminate {
             return self.close_here(app, user_id).await;
         }
-        let (Some(bus), Some(of_app)) = (&self.bus, self.apps.get(&app)) else {
+        let (Some(bus), Some(known)) = (&self.bus, self.known.get(app)) else {
             return;
         };
-        let mut users = of_app.users.lock().await;
+        let mut users = known.lock().await;
         let Some(user) = users.get_mut(user_id) else {
             return;
         };
@@ -123,13 +123,13 @@ impl Users {
     /// A link to Redis is gone: its users are where this node knows them.
     pub async fn cut_off(&self, link: LinkId) {
         let Some(bus) = &self.bus else { return };
-        for (app, of_app) in &self.apps {
-            let mut users = of_app.users.lock().await;
+        for (app, known) in self.known.iter() {
+            let mut users = known.lock().await;
             for (user_id, user) in &mut *users {
                 let Some(elsewhere) = &mut user.elsewhere else {
                     continue;
                 };
-                if bus.link_of(&place(*app, user_id)) == Some(link) {
+                if bus.link_of(&place(app, user_id)) == Some(link) {
                     let count = user.connections.len() as u32;
                     elsewhere.is_listening = false;
                     elsewhere.replica.cut_off(bus.name(), count);
@@ -156,20 +156,20 @@ impl Users {
     pub async fn tidy(self: &Arc<Self>) {
         let Some(bus) = &self.bus else { return };
         let now_ms = clock::now_ms();
-        for (app, of_app) in &self.apps {
-            let mut users = of_app.users.lock().await;
+        for (app, known) in self.known.iter() {
+            let mut users = known.lock().await;
             users.retain(|user_id, user| {
                 let Some(elsewhere) = &user.elsewhere else {
                     return true;
                 };
                 if elsewhere.is_doubtful {
-                    drop(self.read(bus, user, *app, user_id));
+                    drop(self.read(bus, user, app, user_id));
                     return true;
                 }
                 let is_over = elsewhere
                     .idle_since_ms
                     .is_some_and(|since| now_ms >= since + LINGER_MS);
-                let place = place(*app, user_id);
+                let place = place(app, user_id);
                 let is_known = elsewhere.replica.is_loaded()
                     && !elsewhere.replica.is_reading()
                     && bus.is_up(&place);
@@ -183,19 +183,19 @@ impl Users {
 
     async fn assert_some(self: &Arc<Self>, link: Option<LinkId>, part: usize, parts: usize) {
         let Some(bus) = &self.bus else { return };
-        for (app, of_app) in &self.apps {
+        for (app, known) in self.known.iter() {
             let mut last = None;
             {
-                let mut users = of_app.users.lock().await;
+                let mut users = known.lock().await;
                 let hasher = users.hasher().clone();
                 for (user_id, user) in &mut *users {
                     if hasher.hash_one(user_id) as usize % parts != part {
                         continue;
                     }
-                    let place = place(*app, user_id);
+                    let place = place(app, user_id);
                     let is_meant = link.is_none() || bus.link_of(&place) == link;
                     if user.elsewhere.is_some() && is_meant {
-                        drop(self.read(bus, user, *app, user_id));
+                        drop(self.read(bus, user, app, user_id));
                         last = Some(place);
                     }
                 }
@@ -246,10 +246,10 @@ impl Users {
         number: u32,
         answer: Result<Snapshot, BusError>,
     ) {
-        let (Some(bus), Some(of_app)) = (&self.bus, self.apps.get(&app)) else {
+        let (Some(bus), Some(known)) = (&self.bus, self.known.get(app)) else {
             return;
         };
-        let mut users = of_app.users.lock().await;
+        let mut users = known.lock().await;
         let Some(user) = users.get_mut(user_id) else {
             return;
         };

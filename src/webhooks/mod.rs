@@ -5,7 +5,7 @@
 //! * [`event`]: what can happen, and its form in a request.
 //! * [`grace`], [`misses`]: what is held back, or told once for many.
 //! * [`queue`]: what one receiver has yet to be told, and when; pure.
-//! * [`sender`]: carries a queue out over HTTP.
+//! * [`sender`]: carries a queue out over HTTP. [`source`]: all of them for one app.
 //! * [`log`]: the last deliveries of each app, to be looked at and sent again by hand.
 //!
 //! [`Webhooks::emit`] never waits: it takes short locks and queues. One task a receiver sends, and one task an app tells
@@ -18,31 +18,28 @@ mod log;
 mod misses;
 mod queue;
 mod sender;
+mod source;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
 
 pub use self::event::Event;
 pub use self::log::{Delivery as Attempt, Outcome};
 
-use self::grace::{Absence, Grace};
-use self::log::Log;
-use self::misses::Misses;
-use self::sender::Sender;
-use crate::apps::{App, Apps, WebhookEvent, WebhookEvents};
+use self::source::Source;
+use crate::apps::{App, Apps, PerApp};
 
-/// Absences told in one go, before others get at the lock.
-const AT_ONCE: usize = 64;
+/// Sources that end at a time. Each has what waits for it and a task, for the five minutes of [`Settings::give_up`] at most;
+/// webhooks that change every few seconds, of receivers that do not answer, come to this.
+const MOST_ENDING: usize = 256;
 
 /// Times and bounds. The defaults are what a server uses; tests have less patience.
 #[derive(Clone, Copy, Debug)]
@@ -114,9 +111,30 @@ pub struct Totals {
 #[error("no HTTP client for the webhooks: {0}")]
 pub struct WebhookSetupError(#[from] reqwest::Error);
 
-/// The webhooks of all apps; for an app without any, a look into a map.
+/// The webhooks of all apps; for an app that never had any, a look into a table.
 pub struct Webhooks {
-    sources: HashMap<u32, Arc<Source>>,
+    settings: Settings,
+    /// With other nodes: where absences go that have lasted.
+    claims: Option<mpsc::Sender<Lasted>>,
+    /// Made for the first app that has webhooks.
+    client: OnceLock<Client>,
+    sources: PerApp<Slot>,
+    running: Mutex<Running>,
+}
+
+/// An app's source and its task, if it has webhooks now.
+type Slot = RwLock<Option<(Arc<Source>, AbortHandle)>>;
+
+/// The tasks, one a source, and what is left of those that end.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<()>,
+    /// The oldest first.
+    ending: VecDeque<(Arc<Source>, AbortHandle)>,
+    /// Of those that have ended.
+    past: Totals,
+    /// The server ends: nothing is begun any more.
+    closed: bool,
 }
 
 /// An absence that has lasted here. With other nodes it is told only by who can claim it in Redis.
@@ -128,10 +146,9 @@ pub struct Lasted {
     pub event: Event,
 }
 
-/// The tasks that deliver. Dropped, they end at once.
+/// The end of the tasks that deliver. Dropped, they end at once.
 pub struct Delivery {
     webhooks: Arc<Webhooks>,
-    tasks: JoinSet<()>,
 }
 
 impl Webhooks {
@@ -146,41 +163,63 @@ impl Webhooks {
         settings: &Settings,
         claims: Option<&mpsc::Sender<Lasted>>,
     ) -> Result<(Arc<Webhooks>, Delivery), WebhookSetupError> {
-        let mut sources = HashMap::new();
-        let mut tasks = JoinSet::new();
-        let mut apps = apps
-            .iter()
-            .filter(|app| app.enabled && !app.webhooks.is_empty())
-            .peekable();
-        if apps.peek().is_some() {
-            let client = client(settings)?;
-            for app in apps {
-                let source = Arc::new(Source::new(app, &client, settings, claims));
-                for sender in &source.senders {
-                    tasks.spawn(sender.clone().run());
-                }
-                tasks.spawn(source.clone().tell_absences());
-                sources.insert(app.index, source);
-            }
+        let webhooks = Arc::new(Webhooks {
+            settings: *settings,
+            claims: claims.cloned(),
+            client: OnceLock::new(),
+            sources: PerApp::default(),
+            running: Mutex::default(),
+        });
+        for app in apps.all() {
+            webhooks.set(&app)?;
         }
-        let webhooks = Arc::new(Webhooks { sources });
         let delivery = Delivery {
             webhooks: webhooks.clone(),
-            tasks,
         };
         Ok((webhooks, delivery))
     }
 
+    /// Tells this app's receivers from now on, and signs as it does. Where they are not those of before, these get what
+    /// waits for them, as after [`Webhooks::retire`].
+    ///
+    /// # Errors
+    ///
+    /// The system's TLS set-up cannot be used; nothing has changed.
+    pub fn set(self: &Arc<Self>, app: &Arc<App>) -> Result<(), WebhookSetupError> {
+        if !app.enabled || app.webhooks.is_empty() {
+            self.retire(app.index);
+            return Ok(());
+        }
+        if let Some(source) = self.source(app.index)
+            && source.tells(&app.webhooks)
+        {
+            source.sign_as(app);
+            return Ok(());
+        }
+        let client = self.client()?;
+        let source = Source::new(app, client, &self.settings, self.claims.as_ref());
+        self.put(app.index, Some(Arc::new(source)));
+        Ok(())
+    }
+
+    /// The app has no webhooks any more. What waits for its receivers is still delivered, absences are told at once, and
+    /// what fails is tried again for as long as ever; then the tasks end.
+    pub fn retire(self: &Arc<Self>, app: u32) {
+        if self.wanted(app) {
+            self.put(app, None);
+        }
+    }
+
     /// Tells the app's webhooks of an event. Never waits; to be called in the order of the event's channel.
     pub fn emit(&self, app: u32, event: Event) {
-        if let Some(source) = self.sources.get(&app) {
+        if let Some(source) = self.source(app) {
             source.take(event);
         }
     }
 
     /// Tells of an event at once, whatever is held back. With other nodes, where the grace is held in Redis.
     pub fn tell(&self, app: u32, event: &Event) {
-        if let Some(source) = self.sources.get(&app) {
+        if let Some(source) = self.source(app) {
             source.tell(event);
         }
     }
@@ -188,100 +227,188 @@ impl Webhooks {
     /// Begins the grace of an absence that Redis knows this node to hold. It is told if it lasts, and if it can then be
     /// claimed.
     pub fn hold(&self, app: u32, event: &Event) {
-        if let Some(source) = self.sources.get(&app)
-            && source.relevant.contains(event.kind())
-            && let Some(absence) = Absence::begun_by(event)
-        {
-            let mut held_back = source.held_back();
-            source.hold(&mut held_back, absence, Instant::now());
+        if let Some(source) = self.source(app) {
+            source.hold_claimable(event);
         }
     }
 
     /// An absence has ended by a return on any node: if it was held here, it is forgotten.
     pub fn forget(&self, app: u32, event: &Event) {
-        if let Some(source) = self.sources.get(&app)
-            && let Some(absence) = Absence::ended_by(event)
-        {
-            source.held_back().grace.cancel(&absence);
+        if let Some(source) = self.source(app) {
+            source.forget(event);
         }
     }
 
     /// Holds nothing back any more: what is held is told, or claimed, at once.
     pub fn end_graces(&self) {
-        for source in self.sources.values() {
+        for source in self.live() {
             source.end_grace();
         }
     }
 
     /// Whether graces have been ended.
     pub fn is_ending(&self) -> bool {
-        let mut sources = self.sources.values();
-        sources.any(|source| source.held_back().grace.is_ending())
+        self.live().any(|source| source.is_ending())
     }
 
     /// Whether absences are held back.
     pub fn holds_back(&self) -> bool {
-        let mut sources = self.sources.values();
-        sources.any(|source| source.held_back().grace.next_due().is_some())
+        self.live().any(|source| source.holds_back())
     }
 
     /// Absences are not told from here any more: other nodes, which go on, find them in Redis.
     pub fn leave_to_others(&self) {
-        for source in self.sources.values() {
-            source.others_inherit.store(true, Ordering::Relaxed);
+        for source in self.live() {
+            source.leave_to_others();
         }
     }
 
     /// Whether the app has webhooks; if not, no event needs to be made.
     pub fn wanted(&self, app: u32) -> bool {
-        self.sources.contains_key(&app)
+        let slot = self.sources.get(app);
+        slot.is_some_and(|slot| read(slot).is_some())
     }
 
     /// What became of all events so far.
     pub fn totals(&self) -> Totals {
-        let each = self.senders().map(Sender::totals);
-        each.fold(Totals::default(), |sum, one| Totals {
-            delivered: sum.delivered + one.delivered,
-            failed_attempts: sum.failed_attempts + one.failed_attempts,
-            given_up: sum.given_up + one.given_up,
-            overflowed: sum.overflowed + one.overflowed,
-        })
+        let running = self.running();
+        let ending = running.ending.iter().map(|(source, _)| source.totals());
+        let live = self.live().map(|source| source.totals());
+        ending.chain(live).fold(running.past, Totals::and)
     }
 
     /// The last attempts to deliver to an app's receivers, the newest first.
     pub fn log(&self, app: u32) -> Vec<Arc<Attempt>> {
-        let source = self.sources.get(&app);
-        source.map_or_else(Vec::new, |source| source.log.newest_first())
+        let source = self.source(app);
+        source.map_or_else(Vec::new, |source| source.log().newest_first())
     }
 
     /// Sends the request of an attempt once more: the same body, signed anew, once. `None`: the log has no such attempt.
     /// SDKs that go by the time in a body refuse one of five minutes ago, Python's among them.
     pub async fn replay(&self, app: u32, number: u64) -> Option<Arc<Attempt>> {
-        let source = self.sources.get(&app)?;
-        let attempt = source.log.get(number)?;
-        let sender = source.senders.get(attempt.webhook)?;
-        Some(sender.replay(&attempt).await)
+        self.source(app)?.replay(number).await
     }
 
-    fn senders(&self) -> impl Iterator<Item = &Sender> {
-        let sources = self.sources.values();
-        sources.flat_map(|source| source.senders.iter().map(Arc::as_ref))
+    fn source(&self, app: u32) -> Option<Arc<Source>> {
+        let slot = read(self.sources.get(app)?);
+        slot.as_ref().map(|(source, _)| source.clone())
+    }
+
+    fn live(&self) -> impl Iterator<Item = Arc<Source>> {
+        let slots = self.sources.iter();
+        slots.filter_map(|(_, slot)| Some(read(slot).as_ref()?.0.clone()))
+    }
+
+    /// Puts a source where another was, which ends; or none.
+    fn put(self: &Arc<Self>, app: u32, next: Option<Arc<Source>>) {
+        let mut running = self.running();
+        if running.closed {
+            return;
+        }
+        // Those that have ended by now.
+        while running.tasks.try_join_next().is_some() {}
+        let abort = next.clone().map(|source| {
+            let webhooks = Arc::downgrade(self);
+            running.tasks.spawn(async move {
+                source.clone().run().await;
+                if let Some(webhooks) = webhooks.upgrade() {
+                    webhooks.running().bury(&source);
+                }
+            })
+        });
+        let slot = self.sources.get_or_init(app, RwLock::default);
+        let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
+        let last = std::mem::replace(&mut *slot, next.zip(abort));
+        drop(slot);
+        if let Some((last, abort)) = last {
+            last.end();
+            running.ending.push_back((last, abort));
+        }
+        if running.ending.len() > MOST_ENDING
+            && let Some((oldest, abort)) = running.ending.pop_front()
+        {
+            abort.abort();
+            running.past = running.past.and(oldest.totals());
+            let dropped = oldest.waiting();
+            warn!(
+                dropped,
+                "too many webhooks that are gone wait for their receivers; the oldest are given up"
+            );
+        }
+    }
+
+    fn client(&self) -> Result<&Client, WebhookSetupError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = client(&self.settings)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        // Nothing in there can be left half done.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    /// Keeps of a source that has ended what has become of its events.
+    fn bury(&mut self, source: &Arc<Source>) {
+        let place = self
+            .ending
+            .iter()
+            .position(|(one, _)| Arc::ptr_eq(one, source));
+        if place.is_some_and(|place| self.ending.remove(place).is_some()) {
+            self.past = self.past.and(source.totals());
+        }
+    }
+}
+
+impl Totals {
+    /// Both together.
+    fn and(self, other: Totals) -> Totals {
+        Totals {
+            delivered: self.delivered + other.delivered,
+            failed_attempts: self.failed_attempts + other.failed_attempts,
+            given_up: self.given_up + other.given_up,
+            overflowed: self.overflowed + other.overflowed,
+        }
     }
 }
 
 impl Delivery {
     /// Delivers what is left, to be called when nothing more is emitted: absences are told at once, and no window and no
     /// pause is waited for. What is not delivered at the deadline is dropped, with a line in the log.
-    pub async fn finish(mut self, deadline: Duration) {
-        for source in self.webhooks.sources.values() {
+    pub async fn finish(self, deadline: Duration) {
+        let mut tasks = {
+            let mut running = self.webhooks.running();
+            running.closed = true;
+            std::mem::take(&mut running.tasks)
+        };
+        for source in self.webhooks.live() {
             source.end();
         }
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let all = async { while tasks.join_next().await.is_some() {} };
         if timeout(deadline, all).await.is_err() {
-            let dropped: usize = self.webhooks.senders().map(Sender::waiting).sum();
+            let live: usize = self.webhooks.live().map(|source| source.waiting()).sum();
+            let running = self.webhooks.running();
+            let ending = running.ending.iter().map(|(source, _)| source.waiting());
+            let dropped = live + ending.sum::<usize>();
             warn!(dropped, "webhooks were not all delivered before the end");
         }
     }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let mut running = self.webhooks.running();
+        running.closed = true;
+        running.tasks.abort_all();
+    }
+}
+
+fn read(slot: &Slot) -> RwLockReadGuard<'_, Option<(Arc<Source>, AbortHandle)>> {
+    slot.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn client(settings: &Settings) -> Result<Client, reqwest::Error> {
@@ -292,180 +419,4 @@ fn client(settings: &Settings) -> Result<Client, reqwest::Error> {
         .pool_max_idle_per_host(settings.in_flight)
         .user_agent(concat!("gema/", env!("CARGO_PKG_VERSION")))
         .build()
-}
-
-/// One app: what its receivers have in common.
-struct Source {
-    /// The app's number.
-    app: u32,
-    /// With other nodes: where absences go that have lasted.
-    claims: Option<mpsc::Sender<Lasted>>,
-    /// The server ends, and absences are left to the other nodes.
-    others_inherit: AtomicBool,
-    /// Events that have to be looked at, which are more than those somebody wants: a return ends an absence.
-    relevant: WebhookEvents,
-    held_back: Mutex<HeldBack>,
-    /// An absence is held, or the server ends.
-    wake: Notify,
-    senders: Vec<Arc<Sender>>,
-    log: Arc<Log>,
-}
-
-struct HeldBack {
-    grace: Grace,
-    misses: Misses,
-    ending: bool,
-}
-
-impl Source {
-    fn new(
-        app: &Arc<App>,
-        client: &Client,
-        settings: &Settings,
-        claims: Option<&mpsc::Sender<Lasted>>,
-    ) -> Source {
-        let wanted = app.webhooks.iter().map(|webhook| webhook.events);
-        let log = Arc::new(Log::default());
-        Source {
-            app: app.index,
-            claims: claims.cloned(),
-            others_inherit: AtomicBool::new(false),
-            relevant: with_opposites(wanted.fold(WebhookEvents::default(), WebhookEvents::union)),
-            held_back: Mutex::new(HeldBack {
-                grace: Grace::new(settings.grace),
-                misses: Misses::new(settings.cache_miss_pause),
-                ending: false,
-            }),
-            wake: Notify::new(),
-            senders: Sender::all_of(app, client, settings, &log),
-            log,
-        }
-    }
-
-    fn take(&self, event: Event) {
-        if !self.relevant.contains(event.kind()) {
-            return;
-        }
-        let now = Instant::now();
-        if let Some(absence) = Absence::begun_by(&event) {
-            self.hold(&mut self.held_back(), absence, now);
-        } else if let Some(absence) = Absence::ended_by(&event) {
-            // Told under the lock, or an absence that is told at this moment could come after the return.
-            let mut held_back = self.held_back();
-            if !held_back.grace.cancel(&absence) {
-                self.tell(&event);
-            }
-        } else if let Event::CacheMiss { channel } = &event {
-            if self.held_back().misses.is_first(channel, now) {
-                self.tell(&event);
-            }
-        } else {
-            self.tell(&event);
-        }
-    }
-
-    fn hold(&self, held_back: &mut HeldBack, absence: Absence, now: Instant) {
-        let was_empty = held_back.grace.next_due().is_none();
-        held_back.grace.hold(absence, now);
-        // Usually nothing has lasted yet that the task has not told; there is something without room or grace.
-        self.tell_some(&mut held_back.grace, now);
-        if was_empty {
-            self.wake.notify_one();
-        }
-    }
-
-    /// Queues the event for every receiver that wants it.
-    fn tell(&self, event: &Event) {
-        let mut json = None;
-        for sender in self.senders.iter().filter(|sender| sender.wants(event)) {
-            let json = json.get_or_insert_with(|| event.to_json());
-            sender.push(event, json.clone());
-        }
-    }
-
-    /// Tells of absences that have lasted, of [`AT_ONCE`] at most.
-    fn tell_some(&self, grace: &mut Grace, now: Instant) {
-        for _ in 0..AT_ONCE {
-            let Some(absence) = grace.release(now) else {
-                return;
-            };
-            match &self.claims {
-                None => self.tell(&absence.into_event()),
-                // The others, who live on, inherit what they find.
-                Some(_) if self.others_inherit.load(Ordering::Relaxed) => {}
-                Some(claims) => match claims.try_reserve() {
-                    Ok(place) => place.send(Lasted {
-                        app: self.app,
-                        event: absence.into_event(),
-                    }),
-                    // Another grace, after which there will be room.
-                    Err(TrySendError::Full(())) => grace.hold(absence, now),
-                    // Nobody claims any more.
-                    Err(TrySendError::Closed(())) => self.tell(&absence.into_event()),
-                },
-            }
-        }
-    }
-
-    /// Tells of absences when they have lasted, until the end.
-    async fn tell_absences(self: Arc<Self>) {
-        loop {
-            let (due, ending, hurry) = {
-                let mut held_back = self.held_back();
-                let now = Instant::now();
-                self.tell_some(&mut held_back.grace, now);
-                let hurry = held_back.grace.is_ending();
-                (held_back.grace.next_due(), held_back.ending, hurry)
-            };
-            match due {
-                None if ending => break,
-                None => self.wake.notified().await,
-                // More than fits in one go: let others at the lock in between.
-                Some(_) if hurry => tokio::task::yield_now().await,
-                Some(due) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(due.into()) => {}
-                        () = self.wake.notified() => {}
-                    }
-                }
-            }
-        }
-        // Only now: what was held is in the queues, so that they do not find themselves empty too early.
-        for sender in &self.senders {
-            sender.end();
-        }
-    }
-
-    fn end_grace(&self) {
-        self.held_back().grace.end();
-        self.wake.notify_one();
-    }
-
-    fn end(&self) {
-        let mut held_back = self.held_back();
-        held_back.grace.end();
-        held_back.ending = true;
-        drop(held_back);
-        self.wake.notify_one();
-    }
-
-    fn held_back(&self) -> MutexGuard<'_, HeldBack> {
-        // As with the queues: what others wait for goes on after a mistake of ours.
-        self.held_back
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// With whichever of occupied and vacated, of added and removed, is missing from the pair.
-fn with_opposites(events: WebhookEvents) -> WebhookEvents {
-    use WebhookEvent::{ChannelOccupied, ChannelVacated, MemberAdded, MemberRemoved};
-    let pairs = [
-        [ChannelOccupied, ChannelVacated],
-        [MemberAdded, MemberRemoved],
-    ];
-    let touched = pairs
-        .into_iter()
-        .filter(|pair| pair.iter().any(|event| events.contains(*event)));
-    events.union(touched.flatten().collect())
 }

@@ -1,7 +1,7 @@
 //! Carries one receiver's queue out over HTTP: signed requests, some at a time, and a line in the log when it fails.
 //! What is sent when is the queue's to say.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,9 +26,11 @@ const ANSWER_BYTES: usize = 16 * 1024;
 
 /// One receiver of one app.
 pub(super) struct Sender {
-    app: Arc<App>,
+    /// Signs the requests; another when its key or secret has changed.
+    app: RwLock<Arc<App>>,
     /// Its place in the app's list of webhooks.
     index: usize,
+    webhook: Webhook,
     client: Client,
     in_flight: usize,
     queue: Mutex<Queue>,
@@ -46,8 +48,9 @@ impl Sender {
     ) -> Vec<Arc<Sender>> {
         let webhooks = app.webhooks.iter().enumerate();
         let senders = webhooks.map(|(index, webhook)| Sender {
-            app: app.clone(),
+            app: RwLock::new(app.clone()),
             index,
+            webhook: webhook.clone(),
             client: client.clone(),
             in_flight: settings.in_flight,
             queue: Mutex::new(Queue::new(*settings, webhook.batch)),
@@ -57,9 +60,14 @@ impl Sender {
         senders.map(Arc::new).collect()
     }
 
+    /// From now on requests are signed as by this app.
+    pub(super) fn sign_as(&self, app: Arc<App>) {
+        *self.app.write().unwrap_or_else(PoisonError::into_inner) = app;
+    }
+
     /// Whether the receiver wants to be told.
     pub(super) fn wants(&self, event: &Event) -> bool {
-        let webhook = self.webhook();
+        let webhook = &self.webhook;
         webhook.events.contains(event.kind())
             && event
                 .channel()
@@ -152,13 +160,13 @@ impl Sender {
     /// Sends a signed request and writes down what became of it.
     async fn send(&self, body: Bytes, is_replay: bool) -> Arc<Delivery> {
         let (unix_ms, began) = (clock::unix_ms(), Instant::now());
-        let webhook = self.webhook();
+        let (webhook, app) = (&self.webhook, self.app());
         let request = self.client.post(webhook.url.clone());
         let request = request
             .headers(webhook.headers.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("X-Pusher-Key", &self.app.key)
-            .header("X-Pusher-Signature", sign_webhook(&self.app.secret, &body))
+            .header("X-Pusher-Key", &app.key)
+            .header("X-Pusher-Signature", sign_webhook(&app.secret, &body))
             .body(body.clone());
         let outcome = match request.send().await {
             Ok(response) => {
@@ -185,7 +193,7 @@ impl Sender {
         match outcome {
             Ok(()) => self.queue().delivered(job, now),
             Err(failure) => {
-                let (app, webhook) = (&self.app.id, self.index);
+                let (app, webhook) = (&self.app().id, self.index);
                 debug!(app, webhook, reason = %failure.reason, "a webhook's request failed");
                 // Without a random number the pauses are only less spread.
                 let random = getrandom::u32().unwrap_or_default();
@@ -196,8 +204,8 @@ impl Sender {
 
     /// The host alone stands for the receiver: what follows it may be a secret.
     fn log(&self, note: Note) {
-        let (app, webhook) = (&self.app.id, self.index);
-        let host = self.webhook().url.host_str().unwrap_or_default();
+        let (app, webhook) = (&self.app().id, self.index);
+        let host = self.webhook.url.host_str().unwrap_or_default();
         match note {
             Note::Failing { reason } => {
                 warn!(app, webhook, host, %reason, "a webhook fails; its events are sent again until it works");
@@ -237,8 +245,9 @@ impl Sender {
         }
     }
 
-    fn webhook(&self) -> &Webhook {
-        &self.app.webhooks[self.index]
+    fn app(&self) -> Arc<App> {
+        let app = self.app.read();
+        app.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -94,16 +94,14 @@ pub(super) fn routes(context: Arc<Context>, guard: Arc<Guard>) -> BoxedFilter<(R
 
 impl Console {
     /// The app with this id.
-    fn app(&self, id: &str) -> Result<&Arc<App>, Refused> {
+    fn app(&self, id: &str) -> Result<Arc<App>, Refused> {
         let app = self.context.apps.by_id(id);
         app.ok_or_else(|| Refused::bad("app", format!("There is no app with the id '{id}'")))
     }
 
     /// The id of an app, as the outside knows it.
     fn app_id(&self, index: u32) -> &str {
-        let mut apps = self.context.apps.iter();
-        let app = apps.find(|app| app.index == index);
-        app.map_or("", |app| &app.id)
+        self.context.apps.id_of(index)
     }
 }
 

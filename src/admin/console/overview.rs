@@ -61,11 +61,11 @@ async fn make(console: &Console) -> Value {
     let (figures, database, nodes) =
         tokio::join!(scrape::reading(context), database(console), nodes(console));
     let admission = &context.gateway.admission;
-    let apps = context.apps.iter().take(APPS).map(|app| {
+    let apps = context.apps.all().into_iter().take(APPS).map(|app| {
         json!({
             "id": app.id,
             "enabled": app.enabled,
-            "connections": admission.connections(app),
+            "connections": admission.connections(app.index),
             "client_events": app.client_events,
             "webhooks": app.webhooks.len(),
         })

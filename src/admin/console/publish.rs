@@ -47,6 +47,7 @@ async fn publish(
             format!("data: it is not JSON: {error}"),
         ));
     }
+    let app = console.app(&filled.app)?;
     let row = Row {
         id: 0,
         app: Some(filled.app),
@@ -56,7 +57,7 @@ async fn publish(
         socket_id: None,
     };
     let context = &console.context;
-    let event = Event::read(&row, &context.apps, &context.limits).map_err(|bad| {
+    let event = Event::read(&row, Some(&app), &context.limits).map_err(|bad| {
         let error = bad.to_string();
         Refused::bad(field(&error), error)
     })?;

@@ -142,8 +142,8 @@ impl Sessions {
     pub async fn refuse(&self, handshake: Handshake) -> Answer {
         match handshake.decide(&self.gateway).await {
             Err(farewell) => refusal(&farewell),
-            // Only an app that is there accepts, and for that there is `receive`.
-            Ok(_) => refusal(&Farewell::of(Code::AppNotFound)),
+            // It has come in this very moment: for an app that is there, there is `receive`.
+            Ok(_) => refusal(&Farewell::of(Code::Reconnect)),
         }
     }
 

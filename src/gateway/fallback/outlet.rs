@@ -244,7 +244,7 @@ mod tests {
         let link = Arc::new(Link::door());
         let (response, answer) = pair(manner);
         let id = hub
-            .add(hub.next_socket_id(), link.clone(), server::pong(), None)
+            .add(0, hub.next_socket_id(), link.clone(), server::pong(), None)
             .await;
         let outlet = Outlet::new(link, response, SHORT);
         (hub, id, outlet, answer)

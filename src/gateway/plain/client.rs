@@ -41,10 +41,11 @@ impl Client {
     pub(super) async fn open(plain: Arc<Plain>, accepted: Accepted, link: Arc<Link>) -> Client {
         let Accepted {
             client,
+            app,
             identity,
             admitted,
         } = accepted;
-        let (gateway, app) = (plain.gateway.clone(), plain.app.clone());
+        let gateway = plain.gateway.clone();
         let guest = Guest::open(gateway, app, client, Some(identity.clone()), link, admitted).await;
         let mut client = Client {
             patience: Allowance::full(plain.patience()),
@@ -152,8 +153,7 @@ impl Client {
 impl Plain {
     /// Refusals a second that one client gets; 0 = any number.
     fn patience(&self) -> u32 {
-        let policy = self.gateway.policies.get(&self.app.index);
-        let rate = policy.map_or(0, |policy| policy.client_events_per_s);
+        let rate = self.gateway.policies.client_events_per_s();
         rate.saturating_mul(PATIENCE)
     }
 }

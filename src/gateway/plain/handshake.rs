@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Plain;
+use crate::apps::App;
 use crate::auth::{Identity, TokenError};
 use crate::clock;
 use crate::gateway::Kind;
@@ -30,6 +31,8 @@ pub enum Refusal {
     TooFast,
     #[error("Origin not allowed (apps.allowed_origins)")]
     Origin,
+    #[error("The app of auth.app is disabled")]
+    NoApp,
     #[error("Send the user's token: ?token=… or the header 'Authorization: Bearer …'")]
     NoToken,
     #[error(transparent)]
@@ -42,6 +45,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Accepted {
     pub(super) client: IpAddr,
+    pub(super) app: Arc<App>,
     pub(super) identity: Arc<Identity>,
     pub(super) admitted: Admitted,
 }
@@ -61,12 +65,16 @@ impl Handshake<'_> {
     /// # Errors
     /// There is no room.
     pub fn admit(&self, plain: &Plain, identity: Identity) -> Result<Accepted, Refusal> {
-        let admitted = plain.gateway.admission.admit(&plain.app, Kind::Plain);
-        let admitted = admitted.map_err(Refusal::Full);
-        let admitted =
+        let app = plain.app.get().ok_or(Refusal::NoApp);
+        let admitted = app.and_then(|app| {
+            let admitted = plain.gateway.admission.admit(&app, Kind::Plain)?;
+            Ok((app, admitted))
+        });
+        let (app, admitted) =
             admitted.inspect_err(|refusal| plain.gateway.metrics.refused(refusal.counts_as()))?;
         Ok(Accepted {
             client: self.client,
+            app,
             identity: Arc::new(identity),
             admitted,
         })
@@ -76,7 +84,8 @@ impl Handshake<'_> {
         if !plain.gateway.admission.take_handshake(clock::now_ms()) {
             return Err(Refusal::TooFast);
         }
-        if !plain.app.allowed_origins.allows(self.origin) {
+        let app = plain.app.get().ok_or(Refusal::NoApp)?;
+        if !app.allowed_origins.allows(self.origin) {
             return Err(Refusal::Origin);
         }
         let token = self.token.ok_or(Refusal::NoToken)?;
@@ -89,6 +98,7 @@ impl Refusal {
         match self {
             Refusal::TooFast => Refused::HandshakeRate,
             Refusal::Origin => Refused::Origin,
+            Refusal::NoApp => Refused::DisabledApp,
             Refusal::Token(error) if error.is_ours() => Refused::TokenKeys,
             Refusal::NoToken | Refusal::Token(_) => Refused::Token,
             Refusal::Full(Full::Server) => Refused::ServerFull,

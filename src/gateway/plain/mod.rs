@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub use self::socket::serve;
 
 use super::pusher::Gateway;
-use crate::apps::App;
+use crate::apps::SigningApp;
 use crate::config::ChannelTemplate;
 
 /// What all connections of this door share.
@@ -33,7 +33,7 @@ pub struct Plain {
     /// The engine behind all doors.
     pub gateway: Arc<Gateway>,
     /// In whose channels the clients are.
-    pub app: Arc<App>,
+    pub app: SigningApp,
     /// Where the door stands, without the path prefix; begins with `/` and does not end with it.
     pub path: String,
     /// What a client is joined to when it connects.

@@ -47,13 +47,16 @@ impl Connection {
             admitted,
         } = accepted;
         let socket = gateway.hub.next_socket_id();
-        let policy = gateway.policies[&app.index].clone();
+        let policy = gateway.policies.of(&app);
         let patience = (app.authorized_only_s > 0 && user.is_none())
             .then(|| Duration::from_secs(app.authorized_only_s));
         let hello = server::connection_established(socket, gateway.activity_timeout_s);
         let came = (app.index, admitted.gateway());
         arrival::connected(&gateway, &link, came, socket, client);
-        let id = gateway.hub.add(socket, link.clone(), hello, patience).await;
+        let hub = &gateway.hub;
+        let id = hub
+            .add(app.index, socket, link.clone(), hello, patience)
+            .await;
         debug!(%socket, app = app.id, %client, "connected");
         let mut connection = Connection {
             who: Subscriber { id, socket },

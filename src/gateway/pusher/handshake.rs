@@ -8,7 +8,7 @@ use gema_protocol::code::Code;
 use gema_protocol::user::User;
 
 use super::Gateway;
-use crate::apps::App;
+use crate::apps::{App, Missing};
 use crate::clock;
 use crate::gateway::Kind;
 use crate::gateway::admission::{Admitted, Full};
@@ -19,6 +19,8 @@ use crate::metrics::Refused;
 const PROTOCOLS: std::ops::RangeInclusive<u32> = 4..=7;
 
 const TOO_FAST: &str = "Too many connections at once (limits.handshakes_per_s)";
+
+const UNREAD: &str = "Apps cannot be looked up at the moment (database.apps)";
 
 /// The request for a connection, as its URL and headers have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,9 +103,16 @@ impl Handshake {
                 return Err((Refused::Protocol, Farewell::of(code)));
             }
         }
-        let Some(app) = gateway.apps.by_key(key) else {
-            return Err((Refused::UnknownApp, Farewell::of(Code::AppNotFound)));
-        };
+        let app = gateway.apps.find_by_key(key).await.map_err(|missing| {
+            match missing {
+                Missing::Unknown => (Refused::UnknownApp, Farewell::of(Code::AppNotFound)),
+                // 4001 would keep the clients of an app away for good that is there and cannot be read.
+                Missing::Unread => {
+                    let farewell = Farewell::with(Code::OverCapacity, UNREAD);
+                    (Refused::UnreadApp, farewell)
+                }
+            }
+        })?;
         if !app.enabled {
             return Err((Refused::DisabledApp, Farewell::of(Code::AppDisabled)));
         }
@@ -116,7 +125,7 @@ impl Handshake {
             Some(token) => Some(signed_in(gateway, token).await?),
             None => None,
         };
-        let admitted = admission.admit(app, self.gateway).map_err(|full| {
+        let admitted = admission.admit(&app, self.gateway).map_err(|full| {
             let (why, code) = match full {
                 Full::App => (Refused::AppFull, Code::OverQuota),
                 Full::Server => (Refused::ServerFull, Code::OverCapacity),
@@ -126,7 +135,7 @@ impl Handshake {
         })?;
         Ok(Accepted {
             client: self.client,
-            app: app.clone(),
+            app,
             user,
             admitted,
         })

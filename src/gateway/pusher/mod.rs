@@ -10,14 +10,12 @@ pub mod connection;
 pub mod handshake;
 mod socket;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-
-use gema_protocol::session::Policy;
 
 pub use self::socket::serve;
 
 use super::admission::Admission;
+use super::policies::Policies;
 use crate::apps::Apps;
 use crate::auth::Authorizer;
 use crate::broker::Broker;
@@ -41,8 +39,8 @@ pub struct Gateway {
     pub apps: Arc<Apps>,
     /// Tokens in connection URLs, and guards of public channels.
     pub authorizer: Arc<Authorizer>,
-    /// The session rules of each app, by [`crate::apps::App::index`].
-    pub policies: HashMap<u32, Arc<Policy>>,
+    /// The session rules of each app.
+    pub policies: Policies,
     /// Where messages, client events and refusals are counted.
     pub metrics: Arc<Metrics>,
     /// Messages between users; none when it is off (`chat.enabled`).

@@ -19,7 +19,7 @@ use super::Call;
 use super::porter::Porter;
 use super::stream::Wired;
 use super::wire::Wire;
-use crate::apps::App;
+use crate::apps::SigningApp;
 use crate::config::Config;
 use crate::gateway::pusher::Gateway;
 
@@ -46,7 +46,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(config: &Config, gateway: &Arc<Gateway>, app: Option<Arc<App>>) -> Engine {
+    pub(super) fn new(config: &Config, gateway: &Arc<Gateway>, app: SigningApp) -> Engine {
         let limits = &config.limits;
         let interval_s = PING_INTERVAL_S.min(limits.activity_timeout_s);
         let (service, io) = SocketIo::builder()

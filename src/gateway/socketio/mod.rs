@@ -36,7 +36,7 @@ use self::wire::{Sessions, Wire};
 use super::Kind;
 use super::admission::Full as AdmissionFull;
 use super::pusher::Gateway;
-use crate::apps::App;
+use crate::apps::SigningApp;
 use crate::clock;
 use crate::config::Config;
 use crate::metrics::Refused;
@@ -51,8 +51,8 @@ const SESSION: HeaderName = HeaderName::from_static("x-gema-session");
 pub struct Door {
     path: String,
     gateway: Arc<Gateway>,
-    /// Whose channels they hear; none when it is disabled.
-    app: Option<Arc<App>>,
+    /// Whose channels they hear.
+    app: SigningApp,
     engine: Engine,
     sessions: Arc<Sessions>,
 }
@@ -86,7 +86,7 @@ pub struct Call<'a> {
 
 impl Door {
     /// `None` when it is closed (`gateways.socketio_path`). `app` is the one whose channels its clients hear.
-    pub fn new(config: &Config, gateway: Arc<Gateway>, app: Option<Arc<App>>) -> Option<Door> {
+    pub fn new(config: &Config, gateway: Arc<Gateway>, app: SigningApp) -> Option<Door> {
         let path = config.gateways.socketio_path.clone()?;
         let engine = Engine::new(config, &gateway, app.clone());
         Some(Door {
@@ -200,11 +200,11 @@ impl Door {
         if !admission.take_handshake(clock::now_ms()) {
             return Err(NotBegun::HandshakeRate);
         }
-        let app = self.app.as_ref().ok_or(NotBegun::NoApp)?;
+        let app = self.app.get().ok_or(NotBegun::NoApp)?;
         if !app.allowed_origins.allows(call.origin) {
             return Err(NotBegun::Origin);
         }
-        let admitted = admission.admit(app, Kind::SocketIo)?;
+        let admitted = admission.admit(&app, Kind::SocketIo)?;
         Ok(Wire::new(call.client, admitted))
     }
 }

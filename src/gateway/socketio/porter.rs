@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::session;
 use super::wire::Wire;
-use crate::apps::App;
+use crate::apps::SigningApp;
 use crate::auth::Identity;
 use crate::config::{ChannelTemplate, Config};
 use crate::gateway::guest::Guest;
@@ -26,7 +26,7 @@ pub(super) struct Porter(Arc<Rules>);
 
 struct Rules {
     gateway: Arc<Gateway>,
-    app: Option<Arc<App>>,
+    app: SigningApp,
     /// What everybody hears.
     open: Vec<String>,
     /// What those with a token hear besides.
@@ -44,7 +44,7 @@ struct Auth {
 }
 
 impl Porter {
-    pub(super) fn new(config: &Config, gateway: Arc<Gateway>, app: Option<Arc<App>>) -> Porter {
+    pub(super) fn new(config: &Config, gateway: Arc<Gateway>, app: SigningApp) -> Porter {
         let open = config.gateways.anonymous_channels.iter();
         Porter(Arc::new(Rules {
             gateway,
@@ -60,7 +60,7 @@ impl Rules {
         let Some(admitted) = wire.take_admitted() else {
             return Err(refusal("The connection has had its session"));
         };
-        let Some(app) = self.app.clone() else {
+        let Some(app) = self.app.get() else {
             return Err(refusal("The app of auth.app is disabled"));
         };
         let identity = self.identity(auth).await?;

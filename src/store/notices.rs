@@ -1,4 +1,4 @@
-//! PostgreSQL tells at the end of a transaction that it has inserted something. Notices are a quicker poll and no more:
+//! PostgreSQL tells at the end of a transaction that it has changed something. Notices are a quicker poll and no more:
 //! one that is lost costs time, since the table is looked at nonetheless.
 
 use std::sync::Arc;
@@ -12,17 +12,15 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::store::Pool;
-
-/// What the trigger on `broadcasts` calls it.
-const CHANNEL: &str = "gema_broadcasts";
+use super::Pool;
 
 /// The pause before listening is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Notices, from when they are listened to.
-#[derive(Default)]
-pub(super) struct Notices {
+/// Notices of one table, from when they are listened to.
+pub struct Notices {
+    /// What the table's trigger calls it.
+    channel: &'static str,
     heard: Arc<Heard>,
     task: Option<AbortHandle>,
 }
@@ -36,21 +34,30 @@ struct Heard {
 }
 
 impl Notices {
+    /// Those that a trigger sends to this channel.
+    pub fn of(channel: &'static str) -> Notices {
+        Notices {
+            channel,
+            heard: Arc::default(),
+            task: None,
+        }
+    }
+
     /// Listens from now on, if this database tells anything. Repeated calls do nothing.
-    pub(super) fn listen(&mut self, pool: &Pool) {
+    pub fn listen(&mut self, pool: &Pool) {
         if let (None, Pool::Postgres(pool)) = (&self.task, pool) {
-            let task = tokio::spawn(listen(pool.clone(), self.heard.clone()));
+            let task = tokio::spawn(listen(pool.clone(), self.channel, self.heard.clone()));
             self.task = Some(task.abort_handle());
         }
     }
 
     /// Whether a change would be told.
-    pub(super) fn are_heard(&self) -> bool {
+    pub fn are_heard(&self) -> bool {
         self.heard.up.load(Ordering::Acquire)
     }
 
     /// Waits for the next, which may be one that came before.
-    pub(super) async fn next(&self) {
+    pub async fn next(&self) {
         self.heard.news.notified().await;
     }
 }
@@ -63,22 +70,22 @@ impl Drop for Notices {
     }
 }
 
-async fn listen(pool: PgPool, heard: Arc<Heard>) {
+async fn listen(pool: PgPool, channel: &'static str, heard: Arc<Heard>) {
     loop {
-        let ended = hear(&pool, &heard).await;
+        let ended = hear(&pool, channel, &heard).await;
         heard.up.store(false, Ordering::Release);
         // Whoever waits for a notice shall poll.
         heard.news.notify_one();
         if let Err(why) = ended {
-            debug!(%why, "no notices from the database; the outbox is polled");
+            debug!(channel, %why, "no notices from the database; the table is polled");
         }
         sleep(PAUSE).await;
     }
 }
 
-async fn hear(pool: &PgPool, heard: &Heard) -> Result<(), sqlx::Error> {
+async fn hear(pool: &PgPool, channel: &str, heard: &Heard) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen(channel).await?;
     heard.up.store(true, Ordering::Release);
     // What was inserted before this was told to nobody.
     heard.news.notify_one();

@@ -1,0 +1,16 @@
+-- Apps besides those of the configuration (database.apps); a column is what the key of that name is under [[apps]].
+-- A change is in force at the next look (database.apps_refresh_s).
+create table apps (
+    id text not null primary key,
+    "key" text not null unique,
+    secret text not null,
+    enabled boolean not null default true,
+    client_events boolean not null default true,
+    subscription_count boolean not null default false,
+    watchlist boolean not null default true,
+    allowed_origins text,                         -- a JSON list, or patterns with commas between; null: all pages
+    max_connections integer not null default 0,   -- 0: any number
+    authorized_only_s integer not null default 0, -- 0: it need not
+    encryption_master_key text,                    -- base64 of 32 bytes
+    webhooks text                                 -- a JSON list, each entry as an [[apps.webhooks]]
+);
