@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::Kind;
 use crate::apps::App;
 use crate::config::Limits;
-use crate::limits::RateLimit;
+use crate::limits::{self, RateLimit};
 
 /// Counts connections and says no when a limit is reached.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Admission {
         let (alive, empty) = mpsc::channel(1);
         let admission = Admission {
             all: Arc::default(),
-            max_connections: limits.max_connections,
+            max_connections: limits::connections(limits.max_connections),
             apps: apps.map(|app| (app.index, Arc::default())).collect(),
             handshakes: RateLimit::per_second(limits.handshakes_per_s),
             alive: Mutex::new(Some(alive)),
