@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::error::{ConfigError, Problem, Why};
 use super::layers::Places;
 use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawRedis, RawServer};
+use super::webhooks::without_secrets;
 use super::{Auth, Config, Limits, Redis, Server, rules};
 use crate::auth::{AuthSettings, KeySource};
 use crate::bus::redis::Servers;
@@ -268,7 +269,7 @@ impl Check<'_> {
             .strip_prefix("https://")
             .or_else(|| given.strip_prefix("http://"));
         if host.is_none_or(str::is_empty) {
-            let given = given.clone();
+            let given = without_secrets(&given);
             self.refuse(path, Why::NotAUrl { given });
         }
         Some(given)
