@@ -21,6 +21,10 @@ const LONGEST_S: u64 = 86_400;
 /// The longest lease of a node: ghosts of an hour are a mistake in any case.
 const LONGEST_LEASE_S: u64 = 3600;
 
+/// What `limits.channels_per_connection = 0` stands for. A subscription to a channel of one's own takes 430 bytes with a name
+/// of 8 characters and 620 with one of 200, so without a number one connection could fill the memory.
+const MANY_CHANNELS: usize = 10_000;
+
 /// More shards than any machine has cores; a larger number is a slip.
 const MOST_SHARDS: u64 = 1024;
 
@@ -201,7 +205,10 @@ impl Check<'_> {
             channel_name_chars: self
                 .at_least_one("limits.channel_name_chars", raw.channel_name_chars),
             event_name_chars: self.at_least_one("limits.event_name_chars", raw.event_name_chars),
-            channels_per_connection: raw.channels_per_connection,
+            channels_per_connection: match raw.channels_per_connection {
+                0 => MANY_CHANNELS,
+                given => given,
+            },
             client_events_per_s: raw.client_events_per_s,
             presence_members: self.at_least_one("limits.presence_members", raw.presence_members),
             presence_info_bytes: self
