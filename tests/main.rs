@@ -45,6 +45,7 @@ mod plain;
 mod presence;
 mod proxy;
 mod redis_transport;
+mod request_smuggling;
 mod slow_consumer;
 mod sql_rules;
 mod subscription_count;

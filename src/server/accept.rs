@@ -213,6 +213,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(head_patience)
         .max_buf_size(HEAD)
+        // The buffer alone lets a larger one pass that comes in one piece.
+        .max_header_size(HEAD)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
