@@ -46,6 +46,7 @@ mod presence;
 mod proxy;
 mod redis_transport;
 mod request_smuggling;
+mod secrets;
 mod slow_clients;
 mod slow_consumer;
 mod sql_rules;
