@@ -38,6 +38,7 @@ mod handshake;
 mod harness;
 mod hostile_input;
 mod liveness;
+mod memory_bound;
 mod metrics;
 mod order;
 mod outbox;
