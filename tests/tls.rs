@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::{DEADLINE, Raw, Server, until};
 
 /// A server with a certificate of its own, and what a client needs to believe it.
-async fn server(more: &str) -> (Server, TlsConnector, tempfile::TempDir) {
+pub async fn server(more: &str) -> (Server, TlsConnector, tempfile::TempDir) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let directory = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::error::{ConfigError, Problem, Why};
 use super::layers::Places;
 use super::raw::{Raw, RawApp, RawAuth, RawLimits, RawRedis, RawServer};
+use super::webhooks::without_secrets;
 use super::{Auth, Config, Limits, Redis, Server, rules};
 use crate::auth::{AuthSettings, KeySource};
 use crate::bus::redis::Servers;
@@ -22,6 +23,10 @@ const LONGEST_LEASE_S: u64 = 3600;
 
 /// What gema calls its own table of apps.
 const OWN_APPS: &str = "apps";
+
+/// What `limits.channels_per_connection = 0` stands for. A subscription to a channel of one's own takes 430 bytes with a name
+/// of 8 characters and 620 with one of 200, so without a number one connection could fill the memory.
+const MANY_CHANNELS: usize = 10_000;
 
 /// More shards than any machine has cores; a larger number is a slip.
 const MOST_SHARDS: u64 = 1024;
@@ -217,7 +222,10 @@ impl Check<'_> {
             channel_name_chars: self
                 .at_least_one("limits.channel_name_chars", raw.channel_name_chars),
             event_name_chars: self.at_least_one("limits.event_name_chars", raw.event_name_chars),
-            channels_per_connection: raw.channels_per_connection,
+            channels_per_connection: match raw.channels_per_connection {
+                0 => MANY_CHANNELS,
+                given => given,
+            },
             client_events_per_s: raw.client_events_per_s,
             presence_members: self.at_least_one("limits.presence_members", raw.presence_members),
             presence_info_bytes: self
@@ -285,7 +293,7 @@ impl Check<'_> {
             .strip_prefix("https://")
             .or_else(|| given.strip_prefix("http://"));
         if host.is_none_or(str::is_empty) {
-            let given = given.clone();
+            let given = without_secrets(&given);
             self.refuse(path, Why::NotAUrl { given });
         }
         Some(given)

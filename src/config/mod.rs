@@ -101,7 +101,7 @@ pub struct Limits {
     pub channel_name_chars: usize,
     /// Characters of an event's name.
     pub event_name_chars: usize,
-    /// Channels of one connection; 0 = any number.
+    /// Channels of one connection; a file's 0 is 10,000 here.
     pub channels_per_connection: usize,
     /// Client events per second and connection; 0 = any number.
     pub client_events_per_s: u32,

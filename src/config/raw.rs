@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::webhooks::without_secrets;
+use super::webhooks::{host_alone, without_secrets};
 
 /// The keys of a table in the order they are written.
 pub(super) type Keys = &'static [(&'static str, Kind)];
@@ -292,8 +292,9 @@ impl Raw {
         let servers = self.redis.url.split(',').map(without_secrets);
         self.redis.url = servers.collect::<Vec<_>>().join(",");
         self.database.url = without_secrets(&self.database.url);
+        self.auth.jwks_url = without_secrets(&self.auth.jwks_url);
         for webhook in self.apps.iter_mut().flat_map(|app| &mut app.webhooks) {
-            webhook.url = webhook.url.as_deref().map(without_secrets);
+            webhook.url = webhook.url.as_deref().map(host_alone);
             for value in webhook.headers.values_mut() {
                 *value = "***".to_owned();
             }

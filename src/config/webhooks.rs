@@ -56,7 +56,7 @@ impl Check<'_> {
         let url = Url::parse(&given).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
         if url.is_none() {
-            let given = without_secrets(&given);
+            let given = host_alone(&given);
             self.refuse(path, Why::NotAUrl { given });
         }
         url
@@ -120,11 +120,23 @@ pub(super) fn without_secrets(url: &str) -> String {
     }
 }
 
+/// The URL of a receiver up to its host, which stands for it in the log too: what follows may be all that its caller must
+/// know.
+pub(super) fn host_alone(url: &str) -> String {
+    let shown = without_secrets(url);
+    let start = shown.find("://").map_or(0, |scheme| scheme + 3);
+    let end = shown[start..].find(['/', '?']).map(|end| start + end);
+    match end {
+        Some(end) if end + 1 < shown.len() => format!("{}/***", &shown[..end]),
+        _ => shown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::without_secrets;
+    use super::{host_alone, without_secrets};
     use crate::apps::{Webhook, WebhookEvent, WebhookEvents};
     use crate::config::{Config, ConfigError, Sources};
 
@@ -174,7 +186,7 @@ mod tests {
     fn a_url_that_cannot_be_posted_to_is_refused_without_its_secrets() {
         assert_eq!(
             complaint("url = 'ftp://me:hush@example.com/hook?token=hush'"),
-            "config:8:7: apps[0].webhooks[1].url is \"ftp://***@example.com/hook?***\", \
+            "config:8:7: apps[0].webhooks[1].url is \"ftp://***@example.com/***\", \
              which is not an http:// or https:// address"
         );
         assert_eq!(
@@ -255,11 +267,25 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_is_shown_up_to_its_host() {
+        for (url, shown) in [
+            ("https://a.b", "https://a.b"),
+            ("https://a.b/", "https://a.b/"),
+            ("https://a.b:1/hush", "https://a.b:1/***"),
+            ("https://u:p@a.b/hush/c?d", "https://***@a.b/***"),
+            ("https://a.b?hush", "https://a.b/***"),
+            ("a.b/hush", "a.b/***"),
+        ] {
+            assert_eq!(host_alone(url), shown);
+        }
+    }
+
+    #[test]
     fn the_effective_configuration_can_be_read_again_and_holds_no_secret() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gema.toml");
         let text = "[[apps]]\nid = 'a'\nkey = 'b'\nsecret = 'c'\n[[apps.webhooks]]\n\
-                    url = 'http://me:hush@two/'\nheaders = { X-Token = 'hush' }\n";
+                    url = 'http://me:hush@two/hush'\nheaders = { X-Token = 'hush' }\n";
         std::fs::write(&path, text).unwrap();
         let sources = Sources {
             file: Some(path),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Kind;
 use crate::apps::{App, PerApp};
 use crate::config::Limits;
-use crate::limits::RateLimit;
+use crate::limits::{self, RateLimit};
 
 /// Counts connections and says no when a limit is reached.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Admission {
         }
         let admission = Admission {
             all: Arc::default(),
-            max_connections: limits.max_connections,
+            max_connections: limits::connections(limits.max_connections),
             apps: counts,
             handshakes: RateLimit::per_second(limits.handshakes_per_s),
             alive: Mutex::new(Some(alive)),

@@ -44,7 +44,7 @@ pub struct Guest {
 }
 
 /// What a client brings along to be let into a channel, where the rules do not decide.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Signed<'a> {
     /// The signature, `key:hex`.
     pub auth: &'a str,

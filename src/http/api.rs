@@ -51,7 +51,6 @@ pub(super) enum ApiError {
 }
 
 /// A call that the app's own server has signed.
-#[derive(Debug)]
 pub(super) struct Signed {
     pub(super) app: Arc<App>,
     pub(super) query: String,

@@ -37,6 +37,7 @@ mod upgrade;
 mod users;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -121,12 +122,22 @@ pub struct Context {
 }
 
 /// The request line and the caller, put into the extensions of each request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// The request's target as it came, path prefix included.
     pub uri: Uri,
     /// The client, behind trusted proxies.
     pub client: IpAddr,
+}
+
+/// Shows no query, where tokens and signatures stand.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("path", &self.uri.path())
+            .field("client", &self.client)
+            .finish()
+    }
 }
 
 /// All routes, as one filter. Never rejects: what no route takes is answered as well.
@@ -223,4 +234,19 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
         hyper::header::HeaderValue::from_static("application/json"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_of_a_call_holds_no_query() {
+        let call = Call {
+            uri: Uri::from_static("/ws?token=hush"),
+            client: IpAddr::from([127, 0, 0, 1]),
+        };
+        let shown = format!("{call:?}");
+        assert!(shown.contains("/ws") && !shown.contains("hush"), "{shown}");
+    }
 }

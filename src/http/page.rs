@@ -20,7 +20,7 @@ const SERVER: &str = "\"SERVER\"";
 
 /// All that the page may do: run what is in it, and connect to this server.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
-                      img-src data:; base-uri 'none'; form-action 'none'";
+                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     let get = warp::get().or(warp::head()).unify();

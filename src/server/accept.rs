@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode, Uri};
@@ -33,8 +34,9 @@ use crate::metrics::Metrics;
 /// How long a client may take for its TLS handshake.
 const TLS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a client may take for a request's head. Idle keep-alive connections of backends end after it
-/// too, so it is not shorter: a backend that posts every few seconds keeps its connection.
+/// How long a client may take for a request's head, from the first moment of its turn and not from its first byte. Idle
+/// keep-alive connections of backends end after it too, so it is not shorter: a backend that posts every few seconds keeps
+/// its connection.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long bytes of an answer may stay untaken before the kernel ends the connection. After an upgrade the
@@ -61,6 +63,8 @@ struct Surroundings {
     /// Where requests are counted, if they are.
     metrics: Option<Arc<Metrics>>,
     stopped: watch::Receiver<bool>,
+    /// [`HEAD_PATIENCE`], but for tests.
+    head_patience: Duration,
 }
 
 /// The accept loop and what it hands to each connection.
@@ -87,6 +91,7 @@ impl Acceptor {
             cors: Some(Cors::new(context.apps.clone())),
             metrics: Some(context.metrics.clone()),
             stopped,
+            head_patience: HEAD_PATIENCE,
         };
         Acceptor {
             surroundings,
@@ -108,6 +113,7 @@ impl Acceptor {
             cors: None,
             metrics: None,
             stopped,
+            head_patience: HEAD_PATIENCE,
         };
         Acceptor {
             surroundings,
@@ -197,6 +203,7 @@ where
     S::Future: Send,
 {
     let mut stopped = surroundings.stopped.clone();
+    let head_patience = surroundings.head_patience;
     let asked = &Notify::new();
     let answer = service_fn(move |request| {
         asked.notify_one();
@@ -204,8 +211,10 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(head_patience)
         .max_buf_size(HEAD)
+        // The buffer alone lets a larger one pass that comes in one piece.
+        .max_header_size(HEAD)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
@@ -253,12 +262,15 @@ where
         client: forwarded::client(peer, request.headers(), &trusted),
     };
     let target = without_prefix(request.uri(), &path_prefix);
-    let route = http::route(target.as_ref().map_or("*", Uri::path));
+    let path = target.as_ref().map_or("*", Uri::path);
+    let route = http::route(path);
+    // Who calls the trigger API has the secret, and no page may have that.
+    let cors = cors.filter(|_| !path.starts_with("/apps/"));
     let (method, headers) = (request.method(), request.headers());
     let preflight = cors
         .as_ref()
         .and_then(|cors| cors.preflight(method, headers));
-    let response = match (preflight, target) {
+    let mut response = match (preflight, target) {
         (Some(response), _) => response,
         (None, None) => {
             let message = "Bad request: the target is not a path";
@@ -275,6 +287,12 @@ where
             response
         }
     };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // A refusal may quote what it refuses: nobody is to take it for a page.
+        let nosniff = HeaderValue::from_static("nosniff");
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    }
     if let Some(metrics) = metrics {
         metrics.answered(route, response.status());
     }
@@ -298,32 +316,4 @@ fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::threads::Threads;
-
-    #[tokio::test]
-    async fn a_connection_goes_where_the_fewest_are() {
-        let threads = Threads::start(3).unwrap();
-        let homes = threads.handles();
-        for _ in 0..5 {
-            // As many tasks everywhere: the next goes to the first again.
-            for home in homes {
-                assert_eq!(quietest(homes).id(), home.id());
-                home.spawn(std::future::pending::<()>());
-            }
-        }
-    }
-
-    #[test]
-    fn a_prefix_is_taken_off_whole_segments_only() {
-        let strip = |uri: &str| without_prefix(&uri.parse().unwrap(), "/rt").map(|u| u.to_string());
-        assert_eq!(
-            strip("/rt/app/k?protocol=7").as_deref(),
-            Some("/app/k?protocol=7")
-        );
-        assert_eq!(strip("/rt").as_deref(), Some("/"));
-        assert_eq!(strip("/rtx/app").as_deref(), Some("/rtx/app"));
-        assert_eq!(strip("/app/k").as_deref(), Some("/app/k"));
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ import { Agent } from "node:http";
 import { after, test } from "node:test";
 
 import { Page, Publisher } from "./load.js";
-import { Node, handshakeFrom, haproxySettings, run, startHaproxy, startRedis } from "./nodes.js";
+import { Node, handshakeFrom, haproxySettings, run, smuggle, startHaproxy, startRedis } from "./nodes.js";
 import { ROOT, backend, connect, connected, get, heard, subscribed, until, within } from "./support.js";
 
 const HAPROXY_CFG = `${ROOT}/config/haproxy.cfg`;
@@ -43,6 +43,11 @@ test("sessions without a WebSocket stay on their node", async (t) => {
   const all = channels.map((channel) => heard(channel, "hello"));
   await backend(proxy).trigger("plain", "hello", {});
   await Promise.all(all);
+});
+
+test("no request can be smuggled past HAProxy", async () => {
+  const answered = await smuggle(proxy);
+  assert.deepEqual([...new Set(answered)], ["200 up"]);
 });
 
 test("the address of the client reaches gema through HAProxy, not the one it claims to have", async (t) => {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 
 import { Page } from "./load.js";
-import { Node, handshakeFrom, nginxArguments, run, startNginx, startRedis } from "./nodes.js";
+import { Node, handshakeFrom, nginxArguments, run, smuggle, startNginx, startRedis } from "./nodes.js";
 import { backend, connect, get, heard, subscribed } from "./support.js";
 
 const redis = await startRedis(after);
@@ -38,6 +38,11 @@ test("sessions without a WebSocket stay on their node behind nginx", async (t) =
   const all = channels.map((channel) => heard(channel, "hello"));
   await backend(proxy).trigger("plain", "hello", {});
   await Promise.all(all);
+});
+
+test("no request can be smuggled past nginx", async () => {
+  const answered = await smuggle(proxy);
+  assert.deepEqual([...new Set(answered)], ["200 up"]);
 });
 
 test("the address of the client reaches gema through nginx, not the one it claims to have", async (t) => {

@@ -156,6 +156,43 @@ export function handshakeFrom(t, from, gema, claimed) {
   socket.write(`${lines.join("\r\n")}\r\n\r\n`);
 }
 
+/** The beginning of a request that waits for somebody else's to complete it, which would then be answered with 404. */
+const SMUGGLED = "GET /nowhere HTTP/1.1\r\nHost: gema\r\nX: ";
+const AFTER_NOTHING = `0\r\n\r\n${SMUGGLED}`;
+const IN_A_CHUNK = `${SMUGGLED.length.toString(16)}\r\n${SMUGGLED}\r\n0\r\n\r\n`;
+
+/** Headers that a proxy and a server behind it might read differently, each with the body that would make use of it. */
+const SMUGGLINGS = [
+  [`Content-Length: ${AFTER_NOTHING.length}\r\nTransfer-Encoding: chunked`, AFTER_NOTHING],
+  [`Transfer-Encoding: chunked\r\nContent-Length: ${AFTER_NOTHING.length}`, AFTER_NOTHING],
+  ["Transfer-Encoding: chunked\r\nContent-Length: 4", IN_A_CHUNK],
+  [`Content-Length: ${AFTER_NOTHING.length}\r\nTransfer-Encoding : chunked`, AFTER_NOTHING],
+  [`Content-Length: ${AFTER_NOTHING.length}\r\nTransfer-Encoding:\r\n chunked`, AFTER_NOTHING],
+  [`Content-Length: ${AFTER_NOTHING.length}\r\nTransfer-Encoding: xchunked`, AFTER_NOTHING],
+  [`Content-Length: ${AFTER_NOTHING.length}\r\nX: y\nTransfer-Encoding: chunked`, AFTER_NOTHING],
+  [`Content-Length: 0\r\nContent-Length: ${SMUGGLED.length}`, SMUGGLED],
+  [`Content-Length: ${SMUGGLED.length}\r\nContent-Length: 0`, SMUGGLED],
+  [`Content-Length: ${SMUGGLED.length}\r\nUpgrade: websocket\r\nConnection: Upgrade`, SMUGGLED],
+];
+
+/** Tries each of them at `proxy`, and gives what others were answered meanwhile, who all asked whether it is up. */
+export async function smuggle(proxy) {
+  const answered = [];
+  for (const [headers, body] of SMUGGLINGS) {
+    const socket = dial({ host: proxy.host, port: proxy.port });
+    socket.on("error", () => {}); // hung up on: that is an answer
+    socket.write(`POST /up HTTP/1.1\r\nHost: gema\r\n${headers}\r\n\r\n${body}`);
+    const answer = new Promise((done) => ["data", "close"].forEach((event) => socket.once(event, done)));
+    await within(answer, `an answer to ${headers}`);
+    for (let ask = 0; ask < 4; ask += 1) {
+      const response = await fetch(`${proxy.url}/up`);
+      answered.push(`${response.status} ${(await response.json()).status}`);
+    }
+    socket.destroy();
+  }
+  return answered;
+}
+
 /** HAProxy with config/haproxy.cfg before two nodes. `up(n)` and `down(n)` tell how often it has seen node n so. */
 export async function startHaproxy(hook, nodes) {
   const port = await freePort();

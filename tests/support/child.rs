@@ -28,6 +28,17 @@ impl Child {
         args: &[&str],
         variables: &[(&str, &str)],
     ) -> Child {
+        Child::start_logged(directory, program, args, variables, Stdio::inherit())
+    }
+
+    /// The same with its standard error going elsewhere than the test's.
+    pub fn start_logged(
+        directory: &Path,
+        program: &str,
+        args: &[&str],
+        variables: &[(&str, &str)],
+        log: Stdio,
+    ) -> Child {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", program]).args(args);
         command.current_dir(directory);
@@ -36,6 +47,7 @@ impl Child {
         command.env_clear().env("PATH", format!("{path}:/usr/sbin"));
         command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(log);
         let (answer, born) = sync_channel(1);
         parent().send((command, answer)).expect("a parent");
         let process = born.recv().expect("an answer");
@@ -46,6 +58,11 @@ impl Child {
     /// What it writes to its standard output; it is given once.
     pub fn output(&mut self) -> impl Read + Send + use<> {
         self.process.stdout.take().expect("its output")
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// `kill -9`, and waits for the end.

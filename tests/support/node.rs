@@ -1,8 +1,10 @@
 //! Nodes of a cluster: processes of their own, which can die, and servers inside the test, which start quicker.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -16,6 +18,9 @@ use super::{DEADLINE, Server, until};
 
 /// How long the others wait for a dead node's next sign of life, in seconds.
 pub const LEASE_S: u64 = 2;
+
+/// The file that a log is kept in.
+const LOG: &str = "log";
 
 pub const LEASE: Duration = Duration::from_secs(LEASE_S);
 
@@ -74,6 +79,18 @@ impl Node {
 
     /// The same with variables of its environment.
     pub async fn start_with(toml: &str, more: &[(&str, &str)]) -> Node {
+        let node = Node::listening(toml, more, |_| Stdio::inherit()).await;
+        until_ready(&node).await;
+        node
+    }
+
+    /// One that listens, ready or not, and whose log is kept: see [`Node::log`].
+    pub async fn start_logged(toml: &str, more: &[(&str, &str)]) -> Node {
+        let file = |directory: &Path| File::create(directory.join(LOG)).expect("a file").into();
+        Node::listening(toml, more, file).await
+    }
+
+    async fn listening(toml: &str, more: &[(&str, &str)], log: fn(&Path) -> Stdio) -> Node {
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("gema.toml");
         std::fs::write(&config, toml).expect("a file");
@@ -82,7 +99,8 @@ impl Node {
         let mut variables = vec![("GEMA_LOG", "info"), ("GEMA_ADMIN__PORT", "0")];
         variables.extend(more);
         let program = env!("CARGO_BIN_EXE_gema");
-        let mut child = Child::start_in(directory.path(), program, &args, &variables);
+        let log = log(directory.path());
+        let mut child = Child::start_logged(directory.path(), program, &args, &variables, log);
         let output = child.output();
         let reading = spawn_blocking(move || {
             let mut line = String::new();
@@ -94,13 +112,34 @@ impl Node {
         let Some(Ok(address)) = address else {
             panic!("the node does not listen: {line:?}");
         };
-        let node = Node {
+        Node {
             api: Api::new(address),
             child,
             directory,
-        };
-        until_ready(&node).await;
-        node
+        }
+    }
+
+    /// What a node of [`Node::start_logged`] has said so far.
+    pub fn log(&self) -> String {
+        let log = std::fs::read(self.directory.path().join(LOG)).expect("a log");
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// The most memory that it has had at a time, in bytes: what the kernel calls VmHWM.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("a peak");
+        let kib = line.trim().trim_end_matches(" kB").parse::<u64>();
+        kib.expect("a number") * 1024
+    }
+
+    /// SIGHUP: the configuration is to be read again.
+    pub fn reload(&self) {
+        self.child.signal("HUP");
     }
 
     /// `kill -9`.

@@ -36,6 +36,7 @@ use self::session::{Request, Session};
 use super::pusher::Gateway;
 use super::pusher::handshake::Handshake;
 use crate::hub::Farewell;
+use crate::limits;
 use crate::metrics::Refused;
 
 /// Requests that wait for one session; the next one waits with its HTTP request.
@@ -101,15 +102,10 @@ impl SessionName {
 impl Sessions {
     /// At most `max_connections` sessions; 0 = as many as this process may have files open.
     pub fn new(gateway: Arc<Gateway>, max_connections: usize) -> Sessions {
-        let files = || rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
-        let most = match max_connections {
-            0 => usize::try_from(files()).unwrap_or(usize::MAX),
-            most => most,
-        };
         Sessions {
             gateway,
             open: Arc::default(),
-            most,
+            most: limits::connections(max_connections),
         }
     }
 

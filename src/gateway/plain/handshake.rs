@@ -1,6 +1,7 @@
 //! Who may come in. Unlike a Pusher client, a client of this door is told before the upgrade, by the status of the
 //! answer: that is what its libraries show.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::gateway::admission::{Admitted, Full};
 use crate::metrics::Refused;
 
 /// The request for a connection, as its URL and headers have it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Handshake<'a> {
     /// Who asks, behind trusted proxies; for the log.
     pub client: IpAddr,
@@ -21,6 +22,17 @@ pub struct Handshake<'a> {
     pub token: Option<&'a str>,
     /// The `Origin` header; only browsers send it.
     pub origin: Option<&'a str>,
+}
+
+/// Shows no token.
+impl fmt::Debug for Handshake<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("client", &self.client)
+            .field("token", &self.token.map(|_| "***"))
+            .field("origin", &self.origin)
+            .finish()
+    }
 }
 
 /// Why a client is not let in.
@@ -105,5 +117,21 @@ impl Refusal {
             Refusal::Full(Full::App) => Refused::AppFull,
             Refusal::Full(Full::Closing) => Refused::Draining,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_holds_no_token() {
+        let handshake = Handshake {
+            client: IpAddr::from([127, 0, 0, 1]),
+            token: Some("hush"),
+            origin: None,
+        };
+        let shown = format!("{handshake:?}");
+        assert!(shown.contains("***") && !shown.contains("hush"), "{shown}");
     }
 }

@@ -1,6 +1,7 @@
 //! What a client asks for when it connects, and why it may be refused. A refusal is told after the
 //! upgrade, by `pusher:error` and the close code: clients do not see the status of a failed upgrade.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ const TOO_FAST: &str = "Too many connections at once (limits.handshakes_per_s)";
 const UNREAD: &str = "Apps cannot be looked up at the moment (database.apps)";
 
 /// The request for a connection, as its URL and headers have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Handshake {
     /// How it came.
     pub gateway: Kind,
@@ -37,6 +38,20 @@ pub struct Handshake {
     pub token: Option<String>,
     /// The `Origin` header; only browsers send it.
     pub origin: Option<String>,
+}
+
+/// Shows no token.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("gateway", &self.gateway)
+            .field("client", &self.client)
+            .field("key", &self.key)
+            .field("protocol", &self.protocol)
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .field("origin", &self.origin)
+            .finish()
+    }
 }
 
 /// A client that may stay.
@@ -159,4 +174,17 @@ async fn signed_in(gateway: &Gateway, token: &str) -> Result<User, (Refused, Far
         chat.note(&identity);
     }
     Ok(gateway.authorizer.user(&identity))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_holds_no_token() {
+        let client = IpAddr::from([127, 0, 0, 1]);
+        let handshake = Handshake::new(Kind::Pusher, client, None, "protocol=7&token=hush", None);
+        let shown = format!("{handshake:?}");
+        assert!(shown.contains("***") && !shown.contains("hush"), "{shown}");
+    }
 }

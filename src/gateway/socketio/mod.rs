@@ -72,7 +72,6 @@ pub enum NotBegun {
 }
 
 /// One request, as far as it matters here.
-#[derive(Debug)]
 pub struct Call<'a> {
     /// GET or POST.
     pub method: Method,
