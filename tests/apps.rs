@@ -423,3 +423,22 @@ async fn an_app_that_is_gone_leaves_no_task_behind() {
         until("all its tasks have ended", async || tasks() <= before).await;
     }
 }
+
+#[tokio::test]
+async fn apps_of_the_file_come_change_and_go_with_a_reload() {
+    let app = |id: &str, more: &str| {
+        format!("[[apps]]\nid = '{id}'\nkey = '{id}-key'\nsecret = '{id}-secret'\n{more}")
+    };
+    let server = Server::with(&(app("one", "") + &app("two", ""))).await;
+    let mut stays = Client::connect(server.address, "/app/one-key").await;
+    let mut goes = Client::connect(server.address, "/app/two-key").await;
+
+    server.reload(&(app("one", "") + &app("three", ""))).await;
+    assert_eq!(goes.close_code().await, Some(4001), "removed");
+    let mut new = Client::connect(server.address, "/app/three-key").await;
+    server
+        .reload(&(app("one", "") + &app("three", "enabled = false")))
+        .await;
+    assert_eq!(new.close_code().await, Some(4003), "disabled");
+    stays.subscribe("a").await;
+}

@@ -152,7 +152,8 @@ impl ServerError {
 pub struct Orders {
     /// When and how it ends; dropping the sender is [`Ending::Stop`].
     pub ending: oneshot::Receiver<Ending>,
-    /// Configurations that take the place of the one before, as far as that goes without a restart: the certificate.
+    /// Configurations that take the place of the one before, as far as that goes without a restart: the certificate,
+    /// and the apps.
     pub reloads: mpsc::Receiver<Config>,
 }
 
@@ -196,6 +197,7 @@ pub async fn run(
         delivery,
         cluster,
         outbox,
+        roster,
         app_table: _app_table,
     } = parts(&config, &hub, node)?;
 
@@ -218,7 +220,9 @@ pub async fn run(
     let ending = loop {
         tokio::select! {
             ending = &mut orders.ending => break ending.unwrap_or(Ending::Stop),
-            Some(config) = orders.reloads.recv() => reload(listener.tls.as_ref(), &config),
+            Some(config) = orders.reloads.recv() => {
+                reload(listener.tls.as_ref(), &roster, config).await;
+            }
             Some(result) = engine.join_next() => return Err(engine_failed(result)),
         }
     };
@@ -291,12 +295,13 @@ async fn serve_admin(
 }
 
 /// Takes over what can change without a restart.
-fn reload(tls: Option<&Tls>, config: &Config) {
+async fn reload(tls: Option<&Tls>, roster: &Arc<Roster>, config: Config) {
     if let Some(tls) = tls
         && let Err(error) = tls.reload(&config.server)
     {
         error!(%error, "the certificate stays as it was");
     }
+    roster.set_config(config.apps).await;
 }
 
 fn engine_failed(ended: Result<(), tokio::task::JoinError>) -> ServerError {
@@ -315,6 +320,8 @@ struct Parts {
     cluster: Option<Cluster>,
     /// With a table of events to publish.
     outbox: Option<Outbox>,
+    /// The apps in force.
+    roster: Arc<Roster>,
     /// With a table of apps; dropped, it is read no more.
     app_table: Option<AppTable>,
 }
@@ -402,7 +409,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         (Some(store), Some(table)) => {
             let judge = AppRows::new(&config.server.host)?;
             let (store, table) = (store.clone(), table.clone());
-            Some(AppTable::start(store, roster, table, judge))
+            Some(AppTable::start(store, roster.clone(), table, judge))
         }
         _ => None,
     };
@@ -445,6 +452,7 @@ fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerErro
         delivery,
         cluster,
         outbox,
+        roster,
         app_table,
     })
 }
