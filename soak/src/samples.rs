@@ -156,7 +156,7 @@ mod tests {
         let leaking = looks(
             360,
             |n| 20_000 + u64::from(n) * 6,
-            |n| 20 + u64::from(n / 40),
+            |n| 20 + u64::from(n / 20),
         );
         let growth = super::growth(&leaking).unwrap();
         assert_eq!(growth.kib_per_minute, 72.0);
