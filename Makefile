@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 target = $${CARGO_TARGET_DIR:-target}
 bench = $(target)/release/gema-bench
-.PHONY: help run test lint fmt bench
+.PHONY: help run test lint fmt bench soak dist
 
 help: ## this list
 	@sed -nE 's/^([a-z]+): ## (.*)/make \1 - \2/p' Makefile
@@ -26,3 +26,10 @@ bench: ## the figures, measured side by side against a loop of raw send() calls,
 	$(bench) compare --gema $(target)/release/gema --json $(target)/bench.json
 	$(bench) report $(target)/bench.json --into docs/benchmarks.md
 	$(bench) capacity $(target)/bench.json --into docs/capacity.md
+
+soak: ## a cluster kept busy, restarted and killed for SOAK_MINUTES (30), and held to its promises
+	cargo build --release --locked --package gema --package gema-soak
+	$(target)/release/gema-soak --gema $(target)/release/gema --minutes $${SOAK_MINUTES:-30} --directory $(target)/soak
+
+dist: ## a release into dist/: static binary, Debian package, bill of materials, checksums
+	@packaging/dist.sh
