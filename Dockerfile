@@ -13,8 +13,9 @@ WORKDIR /gema
 COPY Cargo.toml Cargo.lock ./
 COPY protocol/Cargo.toml protocol/
 COPY bench/Cargo.toml bench/
-RUN mkdir -p src protocol/src bench/src tests \
-    && echo 'fn main() {}' | tee src/main.rs bench/src/main.rs tests/main.rs \
+COPY soak/Cargo.toml soak/
+RUN mkdir -p src protocol/src bench/src soak/src tests \
+    && echo 'fn main() {}' | tee src/main.rs bench/src/main.rs soak/src/main.rs tests/main.rs \
     && touch src/lib.rs protocol/src/lib.rs \
     && cargo build --release --locked --package gema \
     && rm -r src protocol/src

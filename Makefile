@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 target = $${CARGO_TARGET_DIR:-target}
 bench = $(target)/release/gema-bench
-.PHONY: help run test lint fmt bench audit fuzz
+.PHONY: help run test lint fmt bench audit fuzz soak dist
 
 help: ## this list
 	@sed -nE 's/^([a-z]+): ## (.*)/make \1 - \2/p' Makefile
@@ -39,3 +39,10 @@ fuzz: ## fuzz the protocol crate, each target for FUZZ_SECONDS (60); needs night
 		mkdir -p fuzz/corpus/$$target && cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=5 || exit; \
 	done
+
+soak: ## a cluster kept busy, restarted and killed for SOAK_MINUTES (30), and held to its promises
+	cargo build --release --locked --package gema --package gema-soak
+	$(target)/release/gema-soak --gema $(target)/release/gema --minutes $${SOAK_MINUTES:-30} --directory $(target)/soak
+
+dist: ## a release into dist/: static binary, Debian package, bill of materials, checksums
+	@packaging/dist.sh

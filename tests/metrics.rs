@@ -40,6 +40,7 @@ async fn the_figures_follow_clients_as_they_come_publish_and_go() {
 
     let figures = server.figures().await;
     for (series, value) in [
+        ("ready", 1.0),
         ("connections{app=\"app-id\",gateway=\"pusher\"}", 2.0),
         ("connections{app=\"app-id\",gateway=\"fallback\"}", 0.0),
         ("connections_total", 2.0),
@@ -204,6 +205,7 @@ async fn every_family_is_there_from_the_start_and_the_bus_only_where_there_is_on
     assert_eq!(
         families,
         [
+            ("gema_build_info", "gauge"),
             ("gema_bytes_sent_total", "counter"),
             ("gema_channels", "gauge"),
             ("gema_connections", "gauge"),
@@ -215,10 +217,16 @@ async fn every_family_is_there_from_the_start_and_the_bus_only_where_there_is_on
             ("gema_outbox_bytes", "gauge"),
             ("gema_publish_seconds", "histogram"),
             ("gema_publishes_total", "counter"),
+            ("gema_ready", "gauge"),
             ("gema_rejected_total", "counter"),
             ("gema_slow_consumers_total", "counter"),
             ("gema_subscriptions", "gauge"),
             ("gema_webhooks_total", "counter"),
+            ("process_cpu_seconds_total", "counter"),
+            ("process_max_fds", "gauge"),
+            ("process_open_fds", "gauge"),
+            ("process_resident_memory_bytes", "gauge"),
+            ("process_start_time_seconds", "gauge"),
         ]
     );
 }
@@ -285,6 +293,7 @@ async fn while_draining_the_figures_go_on_and_the_admin_listener_is_not_ready_ei
         ready.expect("an answer").status().as_u16() == 503
     })
     .await;
+    assert_eq!(server.figures().await.of("ready"), 0.0);
     let series = "connections{app=\"app-id\",gateway=\"pusher\"}";
     one.vanish();
     until("one is left", async || {

@@ -101,7 +101,7 @@ client_packages >"$logs/install" 2>&1 &
 installing=$!
 
 step lint make --no-print-directory lint
-step build cargo build --locked --bin gema
+step build cargo build --locked --package gema --package gema-soak --bins
 
 # The Rust tests start Redis, PostgreSQL and MariaDB.
 printf '\n== install\n'
@@ -116,6 +116,8 @@ fi
 step rust rust_tests
 
 if [[ " ${broken[*]} " != *" build "* && " ${broken[*]} " != *" install "* ]]; then
+    # Each fault once: about 75 seconds.
+    step soak "$target/debug/gema-soak" --gema "$GEMA_BIN" --minutes 1 --directory "$target/soak"
     # pusher-js under Node keeps a timer of 30 s for each connection that the server closed: not waited for.
     step clients node --test --test-force-exit --test-reporter=spec --test-timeout=120000 --test-concurrency=2 \
         tests/clients/*.test.js tests/browser/*.test.js

@@ -95,8 +95,8 @@ pub(super) fn ask() -> BoxedFilter<(Ask,)> {
 pub(super) fn scrape(guard: Arc<Guard>) -> BoxedFilter<()> {
     ask()
         .and_then(move |ask: Ask| {
-            let good = guard.knows_token(&ask) || guard.token_in_query(&ask);
-            async move { good.then_some(()).ok_or(Denied::NoMetricsToken.reject()) }
+            let good = guard.may_scrape(&ask).map_err(Denied::reject);
+            async move { good }
         })
         .untuple_one()
         .boxed()
@@ -135,9 +135,22 @@ impl Guard {
         }
     }
 
+    /// Whether the figures may be read.
+    fn may_scrape(&self, ask: &Ask) -> Result<(), Denied> {
+        self.may_open(ask)?;
+        match self.knows_token(ask) || self.token_in_query(ask) {
+            true => Ok(()),
+            false => Err(Denied::NoMetricsToken),
+        }
+    }
+
     /// Whether something may be read.
     pub(super) fn may_read(&self, ask: &Ask) -> Result<(), Denied> {
         self.may_open(ask)?;
+        // A page of another site cannot read the answer, but it could keep the places of those who watch.
+        if text(&ask.headers, &FETCH_SITE).is_some_and(|site| site.ends_with("-site")) {
+            return Err(Denied::CrossSite);
+        }
         match self.knows_token(ask) || self.has_session(ask) {
             true => Ok(()),
             false => Err(Denied::NoToken),

@@ -32,6 +32,7 @@ pub(super) async fn reading(context: &Context) -> Reading {
         })
     });
     Reading {
+        ready: context.readiness().is_ok(),
         connections: connections.collect(),
         channels: census.channels,
         subscriptions: KINDS

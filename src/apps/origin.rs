@@ -1,6 +1,8 @@
 //! Which web pages may connect to an app: patterns for the Origin header (RFC 6454) of a request.
 //! The check keeps strangers' pages out; it does not stop a program, which can send any Origin it likes.
 
+use std::collections::HashSet;
+
 /// The longest name there is (RFC 1035, section 2.3.4). Nothing longer is compared, so that a header cannot
 /// cost more time than a name.
 const LONGEST_HOST: usize = 253;
@@ -34,6 +36,15 @@ impl OriginPatterns {
         patterns.map(OriginPatterns)
     }
 
+    /// The pages that any of these lets in.
+    pub(super) fn any_of<'a>(all: impl Iterator<Item = &'a OriginPatterns>) -> OriginPatterns {
+        let distinct: HashSet<&Pattern> = all.flat_map(|patterns| &patterns.0).collect();
+        OriginPatterns(match distinct.contains(&Pattern::Any) {
+            true => vec![Pattern::Any],
+            false => distinct.into_iter().cloned().collect(),
+        })
+    }
+
     /// Whether a request with this Origin header may connect. One without the header comes from
     /// something that is no web page, and always may.
     pub fn allows(&self, origin: Option<&str>) -> bool {
@@ -60,7 +71,7 @@ pub enum OriginPatternError {
     BadPort(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Pattern {
     Any,
     Null,
@@ -71,7 +82,7 @@ enum Pattern {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Port {
     Any,
     /// The one that goes with the scheme of the origin.

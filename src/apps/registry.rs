@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use super::{App, PerApp, Refresh};
+use super::{App, OriginPatterns, PerApp, Refresh};
 
 /// Distinct ids in the life of a process. An id keeps its index for good, since connections and other nodes go by it; at
 /// about a KiB each this bounds what a table of apps that changes all the time can make of that.
@@ -28,6 +28,8 @@ struct Snapshot {
     all: Vec<Arc<App>>,
     by_id: HashMap<Arc<str>, Arc<App>>,
     by_key: HashMap<String, Arc<App>>,
+    /// The pages that may use any enabled app.
+    origins: OriginPatterns,
     /// Those that are gone, too, as they were last: connections of theirs may still be here.
     by_index: Vec<Option<Arc<App>>>,
 }
@@ -132,8 +134,7 @@ impl Apps {
     pub fn allow_origin(&self, origin: &str) -> bool {
         let now = self.now.read();
         let now = now.unwrap_or_else(PoisonError::into_inner).clone();
-        let mut enabled = now.all.iter().filter(|app| app.enabled);
-        enabled.any(|app| app.allowed_origins.allows(Some(origin)))
+        now.origins.allows(Some(origin))
     }
 
     /// The id that goes with an index, for as long as the process lives; empty when there is none.
@@ -185,6 +186,8 @@ impl Apps {
         changes.removed = gone
             .filter(|app| !next.by_id.contains_key(&*app.id))
             .collect();
+        let enabled = next.all.iter().filter(|app| app.enabled);
+        next.origins = OriginPatterns::any_of(enabled.map(|app| &app.allowed_origins));
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         changes
     }

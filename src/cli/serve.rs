@@ -46,7 +46,7 @@ pub(super) fn run(args: Args) -> Result<(), CommandError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // For the bus, the webhooks, the database: a few tasks that wait. Connections have a thread a shard.
-        .worker_threads((cores / 4).clamp(1, 4))
+        .worker_threads((cores / 4).clamp(2, 4))
         .enable_all()
         .build()
         .map_err(CommandError::Runtime)?;

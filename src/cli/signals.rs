@@ -1,7 +1,6 @@
 //! The signals of `gema serve`: SIGTERM and SIGINT end it, SIGHUP reads its files again, SIGUSR2 hands over to a successor.
 
 use std::io;
-use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -40,14 +39,14 @@ impl Signals {
     pub(super) fn into_orders(self, sources: Sources, successor: Successor) -> Orders {
         let (end, ending) = oneshot::channel();
         let (reload, reloads) = mpsc::channel(RELOADS);
-        tokio::spawn(self.carry_on(sources, Arc::new(successor), end, reload));
+        tokio::spawn(self.carry_on(sources, successor, end, reload));
         Orders { ending, reloads }
     }
 
     async fn carry_on(
         mut self,
         sources: Sources,
-        successor: Arc<Successor>,
+        successor: Successor,
         end: oneshot::Sender<Ending>,
         reload: mpsc::Sender<Config>,
     ) {
@@ -55,12 +54,17 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => break Ending::Stop,
                 _ = self.interrupt.recv() => break Ending::Stop,
-                _ = self.user.recv() => if successor.start().await {
-                    break Ending::HandOver;
+                _ = self.user.recv() => tokio::select! {
+                    // Given up in the middle, a successor is killed.
+                    listens = successor.start() => if listens {
+                        break Ending::HandOver;
+                    },
+                    _ = self.terminate.recv() => break Ending::Stop,
+                    _ = self.interrupt.recv() => break Ending::Stop,
                 },
                 _ = self.hang_up.recv() => match Config::load(&sources) {
                     Ok(config) => {
-                        info!("SIGHUP: the certificate and the configuration are read again");
+                        info!("SIGHUP: the certificate and the apps are read again");
                         // The server is gone only when the process is ending.
                         reload.send(config).await.ok();
                     }
@@ -68,11 +72,19 @@ impl Signals {
                 },
             }
         };
+        // It shares the socket, which must refuse once the server has let go of it.
+        drop(successor);
         end.send(ending).ok();
-        // Who asks twice does not want to wait for the drain.
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        // Who asks twice does not want to wait for the drain. It was not asked for yet if another process took over.
+        let patience = match ending {
+            Ending::Stop => 1,
+            Ending::HandOver => 2,
+        };
+        for _ in 0..patience {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
         }
         std::process::exit(1);
     }

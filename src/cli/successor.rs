@@ -56,17 +56,16 @@ impl Successor {
     /// Starts it; true when it listens. If it does not, all stays as it is.
     pub(super) async fn start(&self) -> bool {
         info!(program = %self.program.display(), "starting a successor");
-        let mut process = match self.spawn() {
-            Ok(process) => process,
+        let mut unfinished = match self.spawn() {
+            Ok(process) => Unfinished(Some(process)),
             Err(error) => {
                 warn!(%error, "no successor; this process goes on");
                 return false;
             }
         };
-        let said = timeout(PATIENCE, until_it_listens(&mut process));
+        let said = timeout(PATIENCE, unfinished.until_it_listens());
         let problem = match said.await {
-            Ok(Ok(())) => {
-                let process = process.id().unwrap_or_default();
+            Ok(Ok(process)) => {
                 info!(process, "the successor listens");
                 tell_service_manager(process);
                 return true;
@@ -74,8 +73,6 @@ impl Successor {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it does not listen after {} s", PATIENCE.as_secs()),
         };
-        // It may have ended by itself.
-        process.kill().await.ok();
         warn!(problem, "no successor; this process goes on");
         false
     }
@@ -90,20 +87,39 @@ impl Successor {
     }
 }
 
-/// Passes its banner on.
-async fn until_it_listens(process: &mut Child) -> io::Result<()> {
-    let mut banner = vec![0; BANNER];
-    let said = match &mut process.stdout {
-        Some(stdout) => stdout.read(&mut banner).await?,
-        None => 0,
-    };
-    if said == 0 {
-        let status = process.wait().await?;
-        return Err(io::Error::other(format!("it ended: {status}")));
+/// A successor that does not listen yet; dropped, it is killed.
+struct Unfinished(Option<Child>);
+
+impl Unfinished {
+    /// Passes its banner on and gives its process id. From then on it lives without this process.
+    async fn until_it_listens(&mut self) -> io::Result<u32> {
+        let Some(process) = &mut self.0 else {
+            return Err(io::Error::other("it listens already"));
+        };
+        let mut banner = vec![0; BANNER];
+        let said = match &mut process.stdout {
+            Some(stdout) => stdout.read(&mut banner).await?,
+            None => 0,
+        };
+        if said == 0 {
+            let status = process.wait().await?;
+            return Err(io::Error::other(format!("it ended: {status}")));
+        }
+        // Nobody has to read it.
+        io::stdout().write_all(&banner[..said]).ok();
+        let id = process.id().unwrap_or_default();
+        self.0 = None;
+        Ok(id)
     }
-    // Nobody has to read it.
-    io::stdout().write_all(&banner[..said]).ok();
-    Ok(())
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.0 {
+            // It may have ended by itself.
+            process.start_kill().ok();
+        }
+    }
 }
 
 /// The socket that the process before this one listened on.

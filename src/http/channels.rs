@@ -25,10 +25,11 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
             |app: String, call: Call, context: Arc<Context>| async move {
                 let result = async {
                     let signed = check(&context, &app, &call).await?;
-                    // 100,000 channels are tens of milliseconds: not on a thread where connections live.
+                    // 100,000 channels are tens of milliseconds: not on a thread that others wait for.
                     let background = context.background.clone();
-                    let list = async move { list(&context, &signed).await };
-                    background.spawn(list).await.map_err(|_| ApiError::Failed)?
+                    let list = move || context.background.block_on(list(&context, &signed));
+                    let listed = background.spawn_blocking(list).await;
+                    listed.map_err(|_| ApiError::Failed)?
                 };
                 Ok::<_, Rejection>(answer(result.await))
             },

@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::process::Process;
 use super::{BusReading, Metrics, Reading, Refused, Source};
 
 /// What every name begins with.
@@ -71,9 +72,15 @@ pub(super) fn text(metrics: &Metrics, reading: &Reading) -> String {
             lag,
         );
     }
+    // Names of its own, which begin otherwise.
+    let mut process = Registry::default();
+    process.register_collector(Box::new(Process {
+        started: metrics.started,
+    }));
     let mut text = String::new();
     // Writing into a string does not fail.
     encode_registry(&mut text, &registry).ok();
+    encode_registry(&mut text, &process).ok();
     text
 }
 
@@ -82,9 +89,20 @@ fn now(reading: &Reading) -> Vec<Family> {
         let labels = vec![("app", app.clone()), ("gateway", (*gateway).to_owned())];
         (labels, *count)
     });
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     vec![
+        gauge(
+            "build_info",
+            "Always 1; says which version runs",
+            [(version, 1)],
+        ),
         gauge("connections", "Open connections", connections),
         gauge("channels", "Occupied channels", one(reading.channels)),
+        gauge(
+            "ready",
+            "Whether it is fit for traffic, as GET /ready says",
+            one(reading.ready.into()),
+        ),
         gauge(
             "subscriptions",
             "Subscriptions by the kind of their channel",
@@ -259,6 +277,11 @@ mod tests {
             "# TYPE gema_connections gauge",
             "gema_connections{app=\"a\\\"b\",gateway=\"pusher\"} 3",
             "# TYPE gema_connections_total counter",
+            concat!(
+                "gema_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
             "gema_connections_total 5",
             "gema_disconnections_total{code=\"4200\"} 1",
             "gema_disconnections_total{code=\"other\"} 1",

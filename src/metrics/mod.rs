@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! * [`requests`]: HTTP requests by route and status.
+//! * [`process`]: memory, CPU time and open files of this process.
 //! * [`exposition`]: everything as Prometheus text.
 //!
 //! A leaf: it is told and asks nobody. Here is what the callers count, once a request, a message or a publication. What
@@ -11,10 +12,11 @@
 //! deliveries.
 
 mod exposition;
+mod process;
 mod requests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
 use prometheus_client::metrics::histogram::Histogram;
@@ -35,6 +37,7 @@ pub struct Metrics {
     publish_seconds: Histogram,
     rejected: [AtomicU64; Refused::ALL.len()],
     requests: Requests,
+    started: SystemTime,
 }
 
 /// Who published.
@@ -86,6 +89,8 @@ pub enum Refused {
 /// What is only known elsewhere, read at the moment of a scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
+    /// What `/ready` says.
+    pub ready: bool,
     /// Open connections: the app's id, the gateway, how many.
     pub connections: Vec<(String, &'static str, u64)>,
     /// Occupied channels.
@@ -138,6 +143,7 @@ impl Metrics {
             publish_seconds: Histogram::new(PUBLISH_BOUNDS),
             rejected: Default::default(),
             requests: Requests::new(routes),
+            started: SystemTime::now(),
         }
     }
 

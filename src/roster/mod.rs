@@ -31,6 +31,10 @@ use crate::webhooks::Webhooks;
 /// the hub closes them within a second, and they have five for their farewell.
 const LEAVING: Duration = Duration::from_secs(10);
 
+/// With other nodes an absence is told once it has lasted three seconds and Redis has said who tells it: one second more
+/// than it waits, and one for the answer.
+const CLAIMED: Duration = Duration::from_secs(5);
+
 /// Between two looks at whether they have gone.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -144,6 +148,9 @@ impl Roster {
         let admission = &self.gateway.admission;
         while apps.iter().any(|app| admission.connections(*app) > 0) && Instant::now() < deadline {
             sleep(GLANCE).await;
+        }
+        if self.webhooks.are_shared() {
+            sleep(CLAIMED).await;
         }
         let sources = self.sources.lock().await;
         // Some may have come back meanwhile.

@@ -22,6 +22,9 @@ const NOTICES: &str = "gema_apps";
 /// The least time between two looks: whoever asks for apps that are not there costs the database no more than that.
 const SPACING: Duration = Duration::from_secs(1);
 
+/// Nor do they keep it busy for more than one part in this many of the time: a large table takes a while to read.
+const SHARE: u32 = 10;
+
 /// The pause after a failure, if looks are not closer together anyway.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
@@ -99,14 +102,18 @@ impl Reader {
             let succeeded = looked.is_ok();
             self.tell(looked.err());
             refresh.end(succeeded);
+            let spacing = match succeeded {
+                true => SPACING.max(begun.elapsed() * SHARE),
+                false => SPACING,
+            };
             let pause = match succeeded {
                 true => self.table.refresh,
                 false => self.table.refresh.min(AFTER_FAILURE),
             };
             tokio::select! {
                 () = sleep(jittered(pause)) => {}
-                () = refresh.asked() => sleep_until(begun + SPACING).await,
-                () = notices.next() => sleep_until(begun + SPACING).await,
+                () = refresh.asked() => sleep_until(begun + spacing).await,
+                () = notices.next() => sleep_until(begun + spacing).await,
             }
         }
     }

@@ -196,7 +196,7 @@ pub async fn run(
         mut empty,
         delivery,
         cluster,
-        outbox,
+        mut outbox,
         roster,
         app_table: _app_table,
     } = parts(&config, &hub, node)?;
@@ -233,6 +233,10 @@ pub async fn run(
         admin.abort_all();
         if context.bus.is_none() {
             grace = Duration::ZERO;
+            // What is inserted from now on is the successor's to publish: the clients are about to be there.
+            if let Some(outbox) = outbox.take() {
+                outbox.finish(LAST_WORDS).await;
+            }
         }
     }
 

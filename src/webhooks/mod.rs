@@ -202,6 +202,11 @@ impl Webhooks {
         Ok(())
     }
 
+    /// Whether other nodes tell the same receivers.
+    pub fn are_shared(&self) -> bool {
+        self.claims.is_some()
+    }
+
     /// The app has no webhooks any more. What waits for its receivers is still delivered, absences are told at once, and
     /// what fails is tried again for as long as ever; then the tasks end.
     pub fn retire(self: &Arc<Self>, app: u32) {
