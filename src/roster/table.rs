@@ -47,6 +47,8 @@ struct Reader {
     judge: AppRows,
     /// What was read last.
     last: Option<Rows>,
+    /// How long that took.
+    reading: Duration,
     /// What each row came to, by the row: most have not changed since the last look.
     judged: HashMap<Arc<Row>, Result<App, RowError>>,
     /// What has been complained of, to say it once.
@@ -71,6 +73,7 @@ impl AppTable {
             table,
             judge,
             last: None,
+            reading: Duration::ZERO,
             judged: HashMap::new(),
             said: HashSet::new(),
             described: None,
@@ -102,10 +105,7 @@ impl Reader {
             let succeeded = looked.is_ok();
             self.tell(looked.err());
             refresh.end(succeeded);
-            let spacing = match succeeded {
-                true => SPACING.max(begun.elapsed() * SHARE),
-                false => SPACING,
-            };
+            let spacing = SPACING.max((self.reading * SHARE).min(self.table.refresh));
             let pause = match succeeded {
                 true => self.table.refresh,
                 false => self.table.refresh.min(AFTER_FAILURE),
@@ -122,7 +122,9 @@ impl Reader {
         let store = self.store.clone();
         let pool = store.pool().await?;
         notices.listen(pool);
+        let begun = Instant::now();
         let found = rows::read(pool, &self.table.name).await?;
+        self.reading = begun.elapsed();
         if self.last.as_ref() != Some(&found) {
             self.take(&found).await;
             self.last = Some(found);
