@@ -35,10 +35,12 @@ impl Nursery {
     /// What processes say goes to files of this directory.
     pub(crate) fn new(directory: &Path) -> Result<Nursery, SoakError> {
         let what = format!("making {}", directory.display());
-        fs::create_dir_all(directory).map_err(SoakError::io(what))?;
+        let made = fs::create_dir_all(directory);
+        // Processes run in it, so its name must not depend on where that is.
+        let directory = made.and_then(|()| directory.canonicalize());
         Ok(Nursery {
             guard: Rc::new(RefCell::new(Guard::start()?)),
-            directory: directory.to_owned(),
+            directory: directory.map_err(SoakError::io(what))?,
         })
     }
 
