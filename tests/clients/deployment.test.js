@@ -3,8 +3,8 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
 import { test } from "node:test";
 
 import { GEMA_BIN, run } from "./nodes.js";
@@ -62,6 +62,30 @@ test("the proxies and Prometheus know the nodes of docker-compose.yml", () => {
   assert.equal(job.authorization.credentials_file, token.target);
   assert.equal(compose.configs[token.source].content, nodes[0][1].environment.GEMA_ADMIN__TOKEN);
 });
+
+test("the image's build is given all that the program is made of", () => {
+  const shown = [...read(".dockerignore").matchAll(/^!(\S+)$/gm)].map(([, path]) => path);
+  const copies = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, sources]) => sources.split(" "));
+  const below = (path, folders) => folders.some((folder) => path === folder || path.startsWith(`${folder}/`));
+  assert.ok(copies.length > 5);
+  for (const path of copies) assert.ok(existsSync(join(ROOT, path)) && below(path, shown), `.dockerignore shows ${path}`);
+  const sources = ["src", "protocol/src"].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true }).map((file) => join(folder, file)).filter((file) => file.endsWith(".rs")),
+  );
+  const included = sources.flatMap((file) =>
+    // Of a name put together from parts the first says where it is.
+    [...withoutTests(read(file)).matchAll(/include_(?:str|bytes)!\((?:concat!\(\s*)?"([^"]+)"/g)].map(([, path]) =>
+      relative(ROOT, resolve(ROOT, dirname(file), path)),
+    ),
+  );
+  assert.ok(included.some((path) => path.startsWith("migrations/")) && included.length > 10);
+  for (const path of included) assert.ok(below(path, copies), `the Dockerfile copies ${path}`);
+});
+
+/** A source file up to its tests, which the image does not build. */
+function withoutTests(source) {
+  return source.split("#[cfg(test)]")[0];
+}
 
 /** What `file` says. */
 function yaml(file) {
