@@ -98,9 +98,8 @@ describe("each page hears what is posted", () => {
 for (const block of blocksToRun("verifies")) {
   test(`${block.run.name} believes webhooks of gema's and no others`, async (t) => {
     const receiver = await startReceiver((end) => t.after(end));
-    const app = Object.entries(APP).map(([key, value]) => `${key} = "${value}"`).join("\n");
-    const webhook = `[[apps.webhooks]]\nurl = "${receiver.url}/hook"`;
-    const gema = await startGema((end) => t.after(end), `[server]\nport = 0\n[[apps]]\n${app}\n${webhook}\n`);
+    const webhook = `[[apps.webhooks]]\nurl = "${receiver.url}/hook"\n`;
+    const gema = await startGema((end) => t.after(end), `[server]\nport = 0\n${tomlOf(APP)}${webhook}`);
     await subscribed(connect(t, gema, { key: APP.key }).subscribe("orders"));
     await until(() => receiver.requests.length > 0, "a webhook");
     const [{ rawBody, headers }] = receiver.requests;
@@ -124,6 +123,26 @@ describe("each command prints what is shown", () => {
     });
   }
 });
+
+describe("each part of a configuration is one that gema check takes", () => {
+  for (const { at, code, run: said, notRun } of blocks().filter(({ language }) => language === "toml")) {
+    if (said || notRun) continue;
+    test(at, async (t) => {
+      const cwd = directory((end) => t.after(end));
+      // A webhook belongs to an app, which the text before it speaks of.
+      const app = /^\[\[apps\.webhooks/m.test(code) && !/^\[\[apps\]\]/m.test(code);
+      writeFileSync(join(cwd, "gema.toml"), (app ? tomlOf(APP) : "") + code);
+      const { code: status, output } = await run((end) => t.after(end), GEMA_BIN, ["check", "--config", "gema.toml"], { cwd });
+      assert.equal(status, 0, output);
+    });
+  }
+});
+
+/** The lines of an app in a configuration. */
+function tomlOf(app) {
+  const lines = Object.entries(app).map(([key, value]) => `${key} = "${value}"\n`);
+  return `[[apps]]\n${lines.join("")}`;
+}
 
 /** Begins to run a block: `gema` on its PATH is the one under test, and what the text before it sets up is there. */
 function begin(t, block, gema) {
