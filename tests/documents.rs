@@ -1,5 +1,5 @@
 //! The documents say what is so: the README's limits are the embedded defaults, the features of Pusher have their tests,
-//! and the description of the API has the version and limits of the program.
+//! the description of the API has the version and limits of the program, and every link leads somewhere.
 
 use std::collections::BTreeMap;
 
@@ -149,4 +149,104 @@ fn the_description_of_the_api_has_the_version_and_the_limits_of_the_program() {
     }
     let batch = format!("maxItems: {}\n", limit("events_per_batch"));
     assert!(description.contains(&batch));
+}
+
+/// The text of a document without its fenced blocks and without what stands in backticks.
+fn prose(document: &str) -> String {
+    let mut fenced = false;
+    let mut prose = String::new();
+    for line in document.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            // Every second part stands between backticks.
+            let parts = line.split('`').enumerate();
+            prose.extend(parts.map(|(n, part)| if n % 2 == 0 { part } else { "``" }));
+            prose.push('\n');
+        }
+    }
+    prose
+}
+
+/// Where the links of a document lead to within the repository, as they are written.
+fn links(document: &str) -> Vec<String> {
+    let prose = prose(document);
+    let targets = prose.split("](").skip(1);
+    targets
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(target, _)| target.to_owned())
+        .filter(|target| !target.contains("://"))
+        .collect()
+}
+
+/// The anchors of a document's headings, as GitHub makes them: small letters and digits, dashes for spaces.
+fn anchors(document: &str) -> Vec<String> {
+    let mut fenced = false;
+    let mut anchors: Vec<String> = Vec::new();
+    for line in document.lines() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        }
+        let Some((level, title)) = line.split_once(' ') else {
+            continue;
+        };
+        if fenced || level.is_empty() || level.chars().any(|c| c != '#') {
+            continue;
+        }
+        let kept = title.trim().to_lowercase();
+        let kept = kept
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let before = anchors.iter().filter(|other| **other == anchor).count();
+        anchors.push(match before {
+            0 => anchor,
+            n => format!("{anchor}-{n}"),
+        });
+    }
+    anchors
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file_and_a_heading_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec![root.join("README.md"), root.join("ARCHITECTURE.md")];
+    let pages = std::fs::read_dir(root.join("docs")).unwrap();
+    documents.extend(pages.map(|page| page.unwrap().path()));
+    documents.retain(|path| path.extension().is_some_and(|is| is == "md"));
+
+    let mut followed = 0;
+    let mut dead = Vec::new();
+    for path in &documents {
+        let text = std::fs::read_to_string(path).unwrap();
+        for link in links(&text) {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.with_file_name(file),
+            };
+            let is_there = target.exists()
+                && (anchor.is_empty()
+                    || anchors(&std::fs::read_to_string(&target).unwrap())
+                        .iter()
+                        .any(|heading| heading == anchor));
+            if !is_there {
+                dead.push(format!("{}: {link}", path.display()));
+            }
+            followed += 1;
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+    assert!(followed > 150, "links have been found: {followed}");
+}
+
+#[test]
+fn the_index_of_the_documents_names_every_page() {
+    let index = links(include_str!("../docs/README.md"));
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for page in std::fs::read_dir(docs).unwrap() {
+        let name = page.unwrap().file_name().into_string().unwrap();
+        let is_page = name.ends_with(".md") && name != "README.md";
+        assert!(!is_page || index.contains(&name), "{name} is not named");
+    }
 }

@@ -22,7 +22,7 @@ export const MASTER_KEY = Buffer.alloc(32, "k").toString("base64");
 export const PYTHON = process.env.GEMA_PYTHON ?? join(ROOT, ".venv/bin/python");
 
 const GEMA_BIN = resolve(process.env.GEMA_BIN ?? join(ROOT, "target/debug/gema"));
-const JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough";
+export const JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough";
 const DEADLINE_MS = 10_000;
 
 /** The configuration the tests share; `tls` names the PEM files, `app` adds lines to the app. */
