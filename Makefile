@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 target = $${CARGO_TARGET_DIR:-target}
 bench = $(target)/release/gema-bench
-.PHONY: help run test lint fmt bench audit fuzz soak dist
+.PHONY: help run test lint fmt bench audit fuzz soak dist again
 
 help: ## this list
 	@sed -nE 's/^([a-z]+): ## (.*)/make \1 - \2/p' Makefile
@@ -46,3 +46,6 @@ soak: ## a cluster kept busy, restarted and killed for SOAK_MINUTES (30), and he
 
 dist: ## a release into dist/: static binary, Debian package, bill of materials, checksums
 	@packaging/dist.sh
+
+again: ## build dist/ once more from a clone elsewhere, and compare byte for byte
+	@packaging/again.sh

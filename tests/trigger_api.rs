@@ -436,6 +436,56 @@ async fn unknown_apps_paths_and_methods_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_wrong_method_is_told_which_ones_the_path_has() {
+    let server = Server::with_admin("").await;
+    let allowed = async |method: &str, url: String| {
+        let method = method.parse().unwrap();
+        let response = server.http.request(method, url).send().await.unwrap();
+        let allow = response.headers().get("allow");
+        let allow = allow.map(|allow| allow.to_str().unwrap().to_owned());
+        (response.status().as_u16(), allow)
+    };
+    for (method, path, expected) in [
+        ("GET", EVENTS, "POST"),
+        ("PUT", "/apps/app-id/batch_events", "POST"),
+        ("GET", "/apps/app-id/channels/a/events", "POST"),
+        ("POST", "/apps/app-id/channels", "GET"),
+        ("DELETE", "/apps/app-id/channels/a", "GET"),
+        ("POST", "/apps/app-id/channels/presence-a/users", "GET"),
+        ("GET", "/apps/app-id/users/7/terminate_connections", "POST"),
+        ("POST", "/apps/app-id/connections", "GET"),
+        ("GET", "/api/broadcasting/auth", "POST"),
+        ("GET", "/pusher/user-auth", "POST"),
+        ("GET", "/pusher/app/app-key/1/abcdefgh/xhr", "POST"),
+        ("POST", "/api/chats/unread", "GET"),
+        ("POST", "/api/chats/7/read", "PATCH"),
+        ("POST", "/app/app-key", "GET"),
+        ("POST", "/ws", "GET"),
+        ("POST", "/up", "GET, HEAD"),
+        ("OPTIONS", "/ready", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
+    ] {
+        let answer = allowed(method, server.url(path)).await;
+        assert_eq!(answer, (405, Some(expected.into())), "{method} {path}");
+    }
+    for (method, path, expected) in [
+        ("POST", "/metrics", "GET"),
+        ("POST", "/api/overview", "GET"),
+        ("GET", "/api/login", "POST"),
+        ("GET", "/api/events", "POST"),
+        ("POST", "/", "GET, HEAD"),
+    ] {
+        let answer = allowed(method, server.admin_url(path)).await;
+        assert_eq!(answer, (405, Some(expected.into())), "{method} {path}");
+    }
+    let (status, allow) = allowed("GET", server.url("/nowhere")).await;
+    assert_eq!((status, allow), (404, None));
+    // Of its own paths Socket.IO's engine is the judge.
+    let (status, _) = allowed("PUT", server.url("/socket.io/?EIO=4&transport=polling")).await;
+    assert_ne!(status, 405);
+}
+
+#[tokio::test]
 async fn above_the_rate_the_answer_is_429_and_says_when_to_come_back() {
     let server = Server::with("[limits]\napi_requests_per_s = 2").await;
     let mut refused = None;

@@ -33,7 +33,7 @@ pub fn routes(context: Arc<Context>, token: &str) -> BoxedFilter<(Response,)> {
     let probes = http::probes(context.clone());
     let console = console::routes(context.clone(), guard.clone());
     let metrics = warp::path!("metrics")
-        .and(warp::get())
+        .and(http::method::get())
         .and(guard::scrape(guard))
         .and_then(move || {
             let context = context.clone();

@@ -1,7 +1,7 @@
-//! What `gema serve` prints once it accepts connections: where, with which key, and the page's side of it.
+//! What `gema serve` prints once it accepts connections: where, with which key, where the console is, and the page's side of it.
 //! The first line is for scripts to wait for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::auth::KeySource;
 use crate::config::Config;
@@ -39,6 +39,7 @@ pub(super) fn text(config: &Config, address: SocketAddr) -> String {
         options.push(format!("authEndpoint: {}", host.url(scheme, &path)));
         options.push("bearerToken: token".to_owned());
     }
+    let console = console(config);
     let options: String = options
         .iter()
         .map(|option| format!("  {option},\n"))
@@ -46,6 +47,7 @@ pub(super) fn text(config: &Config, address: SocketAddr) -> String {
     format!(
         "gema {version} listening on {address}{mark}\n\
          key: {key}\n\
+         {console}\
          \n\
          For the page (npm install laravel-echo pusher-js):\n\
          \n\
@@ -57,6 +59,27 @@ pub(super) fn text(config: &Config, address: SocketAddr) -> String {
          {options}\
          }});\n"
     )
+}
+
+/// The line with the console's address, for a browser on this machine; nothing when the admin listener is off.
+fn console(config: &Config) -> String {
+    let Some(admin) = &config.admin else {
+        return String::new();
+    };
+    let host = match admin.host.parse() {
+        Ok(IpAddr::V4(address)) if address.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Ok(IpAddr::V6(address)) if address.is_unspecified() => {
+            format!("[{}]", Ipv6Addr::LOCALHOST)
+        }
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        Err(_) => admin.host.clone(),
+    };
+    let login = match admin.token.is_empty() {
+        true => "",
+        false => " (log in with admin.token)",
+    };
+    format!("console: http://{host}:{}/{login}\n", admin.port)
 }
 
 /// The host a page connects to.
@@ -114,6 +137,7 @@ mod tests {
         let expected = format!(
             "gema {version} listening on 127.0.0.1:6001
 key: app-key
+console: http://127.0.0.1:9601/
 
 For the page (npm install laravel-echo pusher-js):
 
@@ -134,6 +158,36 @@ window.Echo = new Echo({{
 "
         );
         assert_eq!(banner("", "127.0.0.1:6001"), expected);
+    }
+
+    #[test]
+    fn the_console_is_where_a_browser_on_this_machine_finds_it() {
+        let console = |config: &str| {
+            let shown = banner(config, "127.0.0.1:6001");
+            let line = shown.lines().find(|line| line.starts_with("console"));
+            line.map(str::to_owned)
+        };
+        assert_eq!(console("admin.port = 0"), None);
+        for (config, expected) in [
+            ("admin.port = 9700", "http://127.0.0.1:9700/"),
+            ("admin.host = 'localhost'", "http://localhost:9601/"),
+            ("admin.host = '::1'", "http://[::1]:9601/"),
+            (
+                "admin = { host = '0.0.0.0', token = 'hush' }",
+                "http://127.0.0.1:9601/ (log in with admin.token)",
+            ),
+            (
+                "admin = { host = '::', token = 'hush' }",
+                "http://[::1]:9601/ (log in with admin.token)",
+            ),
+            (
+                "admin = { host = '10.0.0.7', token = 'hush' }",
+                "http://10.0.0.7:9601/ (log in with admin.token)",
+            ),
+        ] {
+            let expected = format!("console: {expected}");
+            assert_eq!(console(config), Some(expected), "{config}");
+        }
     }
 
     #[test]

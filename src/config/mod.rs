@@ -12,6 +12,8 @@ mod gateways;
 mod layers;
 mod outbox;
 mod raw;
+#[cfg(test)]
+mod reference;
 mod rows;
 mod rules;
 mod variables;

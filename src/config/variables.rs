@@ -9,7 +9,7 @@ use super::layers::{Layers, Slot};
 use super::raw::Kind;
 
 /// The names that other servers and frameworks use, the strongest first.
-const ALIASES: [(Slot, &[&str]); 6] = [
+pub(super) const ALIASES: [(Slot, &[&str]); 6] = [
     (
         Slot::App(0, "id"),
         &["PUSHER_APP_ID", "REVERB_APP_ID", "SOKETI_DEFAULT_APP_ID"],

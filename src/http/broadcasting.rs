@@ -15,7 +15,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
-use super::{Context, Shared, body, json};
+use super::{Context, Shared, body, json, method};
 use crate::apps::App;
 use crate::auth::{AppKeys, Identity, Refusal, TokenError};
 use crate::chat;
@@ -24,7 +24,7 @@ use crate::chat;
 const BODY: usize = 16 * 1024;
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
-    let call = warp::post()
+    let call = method::post()
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .and(shared);
@@ -63,8 +63,10 @@ enum Denied {
     Refused(#[from] Refusal),
     #[error("{0}")]
     Bad(String),
+    #[error("The body is longer than {BODY} bytes")]
+    TooLarge,
     #[error(transparent)]
-    Body(#[from] body::BodyError),
+    Body(body::BodyError),
     #[error("No enabled app to sign for (auth.app)")]
     NoApp,
 }
@@ -166,6 +168,16 @@ impl Ask {
     }
 }
 
+/// The limit is of these endpoints alone, so no setting is named.
+impl From<body::BodyError> for Denied {
+    fn from(error: body::BodyError) -> Denied {
+        match error {
+            body::BodyError::TooLarge(_) => Denied::TooLarge,
+            error => Denied::Body(error),
+        }
+    }
+}
+
 impl Denied {
     fn response(&self) -> Response {
         let status = match self {
@@ -175,7 +187,9 @@ impl Denied {
             Denied::Refused(refusal) if refusal.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
             Denied::Refused(_) => StatusCode::FORBIDDEN,
             Denied::Bad(_) => StatusCode::BAD_REQUEST,
-            Denied::Body(body::BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Denied::TooLarge | Denied::Body(body::BodyError::TooLarge(_)) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Denied::Body(body::BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT,
             Denied::Body(body::BodyError::Broken) => StatusCode::BAD_REQUEST,
             Denied::NoApp => StatusCode::SERVICE_UNAVAILABLE,
@@ -193,8 +207,7 @@ fn keys(app: &App) -> AppKeys<'_> {
     }
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1).
-/// The token in `Authorization: Bearer …`, if there is one.
+/// The token in `Authorization: Bearer …` (RFC 6750, section 2.1), if there is one.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

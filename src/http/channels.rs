@@ -14,11 +14,11 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::api::{ApiError, Signed, answer, segment};
-use super::{Call, Context, Shared, json};
+use super::{Call, Context, Shared, json, method};
 use crate::hub::Topic;
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
-    let get = warp::get().and(warp::ext::get::<Call>()).and(shared);
+    let get = method::get().and(warp::ext::get::<Call>()).and(shared);
     let all = warp::path!("apps" / String / "channels")
         .and(get.clone())
         .and_then(

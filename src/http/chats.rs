@@ -12,7 +12,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::broadcasting::bearer;
-use super::{Call, Context, Shared, json};
+use super::{Call, Context, Shared, json, method};
 use crate::auth::TokenError;
 use crate::chat::{Chat, ChatError, Message, Page, Profile};
 use crate::clock;
@@ -21,7 +21,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     let call = warp::header::headers_cloned()
         .and(warp::ext::get::<Call>())
         .and(shared);
-    let get = warp::get().and(call.clone());
+    let get = method::get().and(call.clone());
     let recent = warp::path!("api" / "chats")
         .and(get.clone())
         .and_then(|headers, call, context| answer(headers, call, context, recent));
@@ -36,7 +36,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
             })
         });
     let read = warp::path!("api" / "chats" / String / "read")
-        .and(warp::patch())
+        .and(method::patch())
         .and(call)
         .and_then(|message: String, headers, call, context| {
             answer(headers, call, context, async move |chat, me, _| {

@@ -10,11 +10,11 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::api::{ApiError, Signed, answer, segment};
-use super::{Call, Context, Shared, json};
+use super::{Call, Context, Shared, json, method};
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     warp::path!("apps" / String / "connections")
-        .and(warp::get())
+        .and(method::get())
         .and(warp::ext::get::<Call>())
         .and(shared)
         .and_then(

@@ -21,12 +21,12 @@ use warp::{Filter, Rejection};
 
 use super::api::{ApiError, Signed, answer, segment};
 use super::channels::{Attributes, Info};
-use super::{Call, Context, Shared, body, json};
+use super::{Call, Context, Shared, body, json, method};
 use crate::hub::Topic;
 use crate::metrics::{Metrics, Source};
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
-    let post = warp::post()
+    let post = method::post()
         .and(warp::ext::get::<Call>())
         .and(warp::body::stream())
         .and(shared);

@@ -13,7 +13,7 @@ use warp::{Filter, Rejection, Reply};
 
 use super::api::{ApiError, segment};
 use super::body::{self, BodyError};
-use super::{Call, Context, Shared, text};
+use super::{Call, Context, Shared, method, text};
 use crate::gateway::Kind;
 use crate::gateway::fallback::{Answer, Manner, SessionName, Sessions, Unknown};
 use crate::gateway::pusher::handshake::Handshake;
@@ -44,7 +44,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
             session,
             action,
         })
-        .and(warp::post())
+        .and(method::post())
         .and(warp::ext::get::<Call>())
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())

@@ -7,12 +7,12 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::{Context, Shared, json};
+use super::{Context, Shared, json, method};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
-    let get = warp::get().or(warp::head()).unify();
+    let get = method::get_or_head();
     let landing = warp::path::end().and(get).map(|| {
         format!("gema {VERSION}, a broadcast server that speaks the Pusher protocol.\n")
             .into_response()
@@ -21,7 +21,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
 }
 
 pub(super) fn probes(shared: Shared) -> BoxedFilter<(Response,)> {
-    let get = warp::get().or(warp::head()).unify();
+    let get = method::get_or_head();
     let up = warp::path!("up").and(get).map(|| {
         let body = serde_json::json!({ "status": "up", "version": VERSION });
         json(StatusCode::OK, &body)

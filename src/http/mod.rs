@@ -14,6 +14,7 @@
 //! * [`page`]: the small test page.
 //! * [`chats`]: what a user's page reads of the chat.
 //! * [`health`]: alive, ready, and the landing page.
+//! * [`method`]: the methods that a path has.
 //! * [`route`]: what the figures call each route.
 //! * [`api`]: what the signed endpoints share: the app, the signature, the rate, the errors.
 //! * [`body`]: reading a request's body within a limit, chunked or not.
@@ -29,6 +30,7 @@ mod cors;
 mod events;
 mod fallback;
 mod health;
+pub(crate) mod method;
 mod page;
 mod plain;
 mod route;
@@ -209,14 +211,15 @@ impl Context {
 
 /// The answer where no route takes the request.
 pub async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
-    let (status, message) = if rejection.is_not_found() {
-        (StatusCode::NOT_FOUND, "Not found".to_owned())
-    } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
-        (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed".into())
-    } else {
-        (StatusCode::BAD_REQUEST, "Bad request".into())
+    if rejection.is_not_found() {
+        return Ok(text(StatusCode::NOT_FOUND, "Not found"));
+    }
+    let Some(only) = rejection.find::<method::Only>() else {
+        return Ok(text(StatusCode::BAD_REQUEST, "Bad request"));
     };
-    Ok(text(status, message))
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
+    only.tell(&mut response);
+    Ok(response)
 }
 
 fn text(status: StatusCode, message: impl Into<String>) -> Response {

@@ -9,7 +9,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::{Context, Shared};
+use super::{Context, Shared, method};
 use crate::apps::App;
 use crate::config::{DEVELOPMENT_SECRET, Gateways};
 
@@ -23,7 +23,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
-    let get = warp::get().or(warp::head()).unify();
+    let get = method::get_or_head();
     warp::path!("websocket-test.html")
         .and(get)
         .and(shared)

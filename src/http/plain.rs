@@ -14,7 +14,7 @@ use warp::{Filter, Rejection};
 
 use super::broadcasting::bearer;
 use super::upgrade::{header, not_a_websocket, readable, switching};
-use super::{Call, Context, Shared, json};
+use super::{Call, Context, Shared, json, method};
 use crate::gateway::plain::handshake::{Handshake, Refusal};
 use crate::gateway::plain::{self, Plain};
 use crate::metrics::Refused;
@@ -30,7 +30,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
             Ok::<_, Rejection>((door, context))
         })
         .untuple_one()
-        .and(warp::get())
+        .and(method::get())
         .and(warp::ext::get::<Call>())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<OnUpgrade>())

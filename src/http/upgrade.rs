@@ -19,7 +19,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::api::segment;
-use super::{Call, Context, Shared, text};
+use super::{Call, Context, Shared, method, text};
 use crate::gateway::Kind;
 use crate::gateway::pusher::{self, handshake::Handshake};
 use crate::metrics::Refused;
@@ -29,7 +29,7 @@ const SUBPROTOCOL: &str = "pusher-channels-protocol-";
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     warp::path("app")
-        .and(warp::get())
+        .and(method::get())
         .and(warp::path::tail())
         .and(warp::ext::get::<Call>())
         .and(warp::header::headers_cloned())

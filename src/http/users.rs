@@ -10,11 +10,11 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::api::{ApiError, Signed, answer, segment};
-use super::{Call, Context, Shared, body, json};
+use super::{Call, Context, Shared, body, json, method};
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     warp::path!("apps" / String / "users" / String / "terminate_connections")
-        .and(warp::post())
+        .and(method::post())
         .and(warp::ext::get::<Call>())
         .and(warp::body::stream())
         .and(shared)

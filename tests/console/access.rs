@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use super::made;
 use crate::support::console::answer;
-use crate::support::{DEADLINE, Server};
+use crate::support::{DEADLINE, Server, until};
 
 const READS: [&str; 7] = [
     "/api/overview",
@@ -35,20 +35,60 @@ async fn with_a_token_nothing_is_read_or_done_without_it() {
         }
         let wrong = server.http.get(server.admin_url(path));
         let wrong = wrong.header("Authorization", "Bearer hushh");
-        assert_eq!(answer(wrong).await.status, 401, "{path}");
+        // The later ones may be refused unheard.
+        let status = answer(wrong).await.status;
+        assert!([401, 429].contains(&status), "{path}: {status}");
     }
     for path in ACTS {
         assert_eq!(server.act(path, json!({})).await.status, 401, "{path}");
     }
-    let known = server.http.get(server.admin_url("/api/overview"));
-    let known = answer(known.header("Authorization", "Bearer hush")).await;
-    assert_eq!(known.status, 200);
+    // Whoever guessed is heard again, in a second at most.
+    until("the right token is taken", async || {
+        let known = server.http.get(server.admin_url("/api/overview"));
+        let known = answer(known.header("Authorization", "Bearer hush")).await;
+        known.status == 200
+    })
+    .await;
     // The page itself says nothing of this server, and has to come before the login.
     let page = answer(server.http.get(server.admin_url("/"))).await;
     assert_eq!(page.status, 200);
     for secret in ["hush", "app-id", "app-key", "app-secret"] {
         assert!(!page.text.contains(secret), "{secret}");
     }
+}
+
+#[tokio::test]
+async fn guessing_the_token_is_slow_and_keeps_nobody_at_another_address_out() {
+    let server = Server::with_admin("admin.token = 'hush'").await;
+    // All of 127.0.0.0/8 is this machine.
+    let guesser = "127.0.0.66".parse().ok();
+    let guesser = reqwest::Client::builder().local_address(guesser);
+    let guesser = guesser.build().expect("a client");
+    let guess = async |path: &str, token: &str| {
+        let request = guesser.get(server.admin_url(path));
+        let response = request.bearer_auth(token).send().await.expect("an answer");
+        let after = response.headers().get("retry-after").cloned();
+        (response.status().as_u16(), after)
+    };
+    let mut unheard = 0;
+    for number in 0..60 {
+        let path = ["/metrics", "/api/overview"][number % 2];
+        let (status, after) = guess(path, &format!("hush{number}")).await;
+        if status == 429 {
+            assert_eq!(after.expect("Retry-After"), "1");
+            unheard += 1;
+        } else {
+            assert_eq!(status, 401, "{path}");
+        }
+        let known = server.http.get(server.admin_url(path)).bearer_auth("hush");
+        assert_eq!(answer(known).await.status, 200, "{path}");
+    }
+    assert!(unheard > 0, "60 guesses in a moment");
+    // Now and then its own token is heard there, too: the refusals cost nothing.
+    until("the guesser's right token", async || {
+        guess("/metrics", "hush").await.0 == 200
+    })
+    .await;
 }
 
 #[tokio::test]

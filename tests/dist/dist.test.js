@@ -58,6 +58,22 @@ test("both have the same binary, static, stripped, and without a path of the mac
   assert.equal(run(installed("usr/bin/gema"), ["--version"]), `gema ${VERSION}\n`);
 });
 
+test("nothing tells when, where or by whom it was made", () => {
+  const made = new Date(1000 * Number(process.env.SOURCE_DATE_EPOCH ?? run("git", ["log", "-1", "--format=%ct"], { cwd: ROOT })));
+  const listing = (tar) => run("bash", ["-c", `set -o pipefail; ${tar} | tar --list --verbose --full-time --numeric-owner --utc`]);
+  for (const tar of [`zcat ${archive}`, `dpkg-deb --fsys-tarfile ${deb}`, `dpkg-deb --ctrl-tarfile ${deb}`]) {
+    const lines = listing(tar).trim().split("\n");
+    assert.ok(lines.length > 2, tar);
+    for (const line of lines) {
+      const [, owner, , day, time] = line.split(/\s+/);
+      assert.equal(owner, "0/0", line);
+      assert.equal(`${day}T${time}`, made.toISOString().slice(0, 19), line);
+    }
+  }
+  // gzip's header has a time as well (RFC 1952, section 2.3).
+  assert.equal(readFileSync(archive).readUInt32LE(4), 0);
+});
+
 test("the package has its files where they belong, and settings that are kept", () => {
   for (const path of [
     "etc/gema/gema.toml",

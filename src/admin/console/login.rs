@@ -24,7 +24,7 @@ struct Login<'a> {
 
 pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
     let state = warp::path!("api" / "session")
-        .and(warp::get())
+        .and(http::method::get())
         .and(shared.clone())
         .and(ask())
         .and_then(|console: Arc<Console>, ask: Ask| async move {
@@ -34,7 +34,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
             Ok::<_, Rejection>(answer(Ok(state)))
         });
     let login = warp::path!("api" / "login")
-        .and(warp::post())
+        .and(http::method::post())
         .and(shared.clone())
         .and(ask())
         .and(warp::body::stream())

@@ -136,7 +136,7 @@ impl From<BodyError> for Refused {
 
 /// The rest of a route that reads: lets it on if the caller may read.
 fn reading(shared: Shared) -> BoxedFilter<(Arc<Console>, Ask)> {
-    warp::get()
+    http::method::get()
         .and(shared)
         .and(ask())
         .and_then(|console: Arc<Console>, ask: Ask| async move {
@@ -149,7 +149,7 @@ fn reading(shared: Shared) -> BoxedFilter<(Arc<Console>, Ask)> {
 
 /// The rest of a route that acts: lets it on if the caller may act, with the body.
 fn acting(shared: Shared) -> BoxedFilter<(Arc<Console>, Ask, Result<Bytes, Refused>)> {
-    warp::post()
+    http::method::post()
         .and(shared)
         .and(ask())
         .and_then(|console: Arc<Console>, ask: Ask| async move {

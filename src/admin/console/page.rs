@@ -12,6 +12,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::{Ask, Console, Denied, Shared, ask};
+use crate::http;
 
 /// All that the page may do: run its own files, and ask this server. Nothing becomes markup that was text.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
@@ -45,7 +46,7 @@ pub(super) fn routes(shared: Shared) -> BoxedFilter<(Response,)> {
             let file = FILES.iter().find(|(name, ..)| *name == path.as_str());
             file.ok_or_else(warp::reject::not_found)
         })
-        .and(warp::get().or(warp::head()).unify())
+        .and(http::method::get_or_head())
         .and(shared)
         .and(ask())
         .and_then(

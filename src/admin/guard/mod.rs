@@ -1,22 +1,31 @@
 //! Who may look and act. With a token, whoever knows it: in the header, or by a session that the console's login began.
 //! Without one, callers on this machine, which a page in its browser must not pass for: hence the looks at `Host`, and at
 //! where an action comes from.
+//!
+//! # Layout
+//!
+//! * [`tries`]: how many wrong tokens an address may send.
+//! * [`sessions`]: who has logged in.
+//! * [`denied`]: why a request is refused, and its answer.
 
-use std::collections::VecDeque;
+mod denied;
+mod sessions;
+mod tries;
+
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use gema_protocol::auth::same;
-use hyper::StatusCode;
-use hyper::header::{COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use hyper::header::{SET_COOKIE, WWW_AUTHENTICATE};
+use hyper::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SET_COOKIE};
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
-use warp::{Filter, Rejection};
 
+pub(super) use self::denied::Denied;
+use self::sessions::Sessions;
+use self::tries::Tries;
 use crate::clock;
 use crate::http::{self, Call};
-use crate::limits::RateLimit;
 
 /// What the page sends along with an action, and a form or a link of another site cannot.
 const ACTION: HeaderName = HeaderName::from_static("x-gema-console");
@@ -26,25 +35,12 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The cookie with the session's id.
-const SESSION: &str = "gema_console";
-
-/// How long a session lasts: a working day.
-const SESSION_S: u64 = 12 * 3600;
-
-/// Sessions at a time; the oldest ends when there is one more.
-const SESSIONS: usize = 64;
-
-/// Tries to log in a second, of all callers together: nobody types faster, and guessing takes for ever.
-const TRIES_PER_S: u32 = 5;
-
 /// The rules, and who has logged in.
 pub(super) struct Guard {
     /// Empty: this machine alone is let in.
     token: Arc<str>,
-    tries: RateLimit,
-    /// Ids, and until when they count in [`clock::now_ms`] time; the oldest first.
-    sessions: Mutex<VecDeque<(String, u64)>>,
+    tries: Tries,
+    sessions: Sessions,
 }
 
 /// The headers of a request, and where it comes from.
@@ -53,35 +49,6 @@ pub(super) struct Ask {
     pub(super) headers: HeaderMap,
     pub(super) call: Call,
 }
-
-/// Why a request is not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
-    #[error("Send the token of admin.token, as 'Authorization: Bearer …' or as ?token=…")]
-    NoMetricsToken,
-    #[error("Log in with the token of admin.token, or send it as 'Authorization: Bearer …'")]
-    NoToken,
-    #[error("This is not the token of admin.token")]
-    WrongToken,
-    #[error("Too many tries to log in; wait a second")]
-    TooManyTries,
-    #[error("Without admin.token, the console is for this machine alone")]
-    NotLocal,
-    #[error(
-        "Without admin.token, the console is asked for by http://127.0.0.1 or http://localhost"
-    )]
-    Host,
-    #[error("The request came through a proxy: set admin.token, which lets others in")]
-    Proxied,
-    #[error(
-        "The request comes from a page of another site; a proxy in front must pass the header Host on"
-    )]
-    CrossSite,
-    #[error("An action needs the header 'X-Gema-Console: 1'")]
-    NoActionHeader,
-}
-
-impl warp::reject::Reject for Denied {}
 
 /// The headers of a request, and where it comes from, as a filter.
 pub(super) fn ask() -> BoxedFilter<(Ask,)> {
@@ -106,8 +73,8 @@ impl Guard {
     pub(super) fn new(token: &str) -> Guard {
         Guard {
             token: token.into(),
-            tries: RateLimit::per_second(TRIES_PER_S),
-            sessions: Mutex::default(),
+            tries: Tries::default(),
+            sessions: Sessions::default(),
         }
     }
 
@@ -138,10 +105,15 @@ impl Guard {
     /// Whether the figures may be read.
     fn may_scrape(&self, ask: &Ask) -> Result<(), Denied> {
         self.may_open(ask)?;
-        match self.knows_token(ask) || self.token_in_query(ask) {
-            true => Ok(()),
-            false => Err(Denied::NoMetricsToken),
-        }
+        let query = ask.call.uri.query().unwrap_or_default();
+        let in_query = form_urlencoded::parse(query.as_bytes())
+            .find_map(|(name, given)| (name == "token").then_some(given));
+        let in_header = http::bearer(&ask.headers);
+        self.knows_token(
+            ask,
+            in_header.or(in_query.as_deref()),
+            Denied::NoMetricsToken,
+        )
     }
 
     /// Whether something may be read.
@@ -151,10 +123,10 @@ impl Guard {
         if text(&ask.headers, &FETCH_SITE).is_some_and(|site| site.ends_with("-site")) {
             return Err(Denied::CrossSite);
         }
-        match self.knows_token(ask) || self.has_session(ask) {
-            true => Ok(()),
-            false => Err(Denied::NoToken),
+        if self.sessions.has(&ask.headers) {
+            return Ok(());
         }
+        self.knows_token(ask, http::bearer(&ask.headers), Denied::NoToken)
     }
 
     /// Whether something may be done.
@@ -167,81 +139,26 @@ impl Guard {
     pub(super) fn log_in(&self, ask: &Ask, token: &str) -> Result<HeaderValue, Denied> {
         self.may_open(ask)?;
         own_page(&ask.headers)?;
-        let now_ms = clock::now_ms();
-        let tried = self.tries.take(now_ms);
-        tried.map_err(|_| Denied::TooManyTries)?;
-        if !self.has_token() || !same(token, &self.token) {
+        if !self.has_token() {
             return Err(Denied::WrongToken);
         }
-        let random = [(); 2].map(|()| getrandom::u64());
-        let [Ok(high), Ok(low)] = random else {
-            return Err(Denied::TooManyTries);
-        };
-        let id = format!("{high:016x}{low:016x}");
-        let cookie = cookie(&id, SESSION_S);
-        let mut sessions = self.sessions();
-        if sessions.len() >= SESSIONS {
-            sessions.pop_front();
-        }
-        sessions.push_back((id, now_ms + SESSION_S * 1000));
-        Ok(cookie)
+        self.knows_token(ask, Some(token), Denied::WrongToken)?;
+        self.sessions.begin().ok_or(Denied::NoRandom)
     }
 
     /// Ends the session of this request; gives the header that makes the browser forget it.
     pub(super) fn log_out(&self, ask: &Ask) -> HeaderValue {
-        if let Some(id) = session(&ask.headers) {
-            self.sessions().retain(|(known, _)| !same(known, id));
+        self.sessions.end(&ask.headers)
+    }
+
+    /// Whether the token that the request came with is the right one; `none` is the answer where it came with none.
+    fn knows_token(&self, ask: &Ask, given: Option<&str>, none: Denied) -> Result<(), Denied> {
+        if !self.has_token() {
+            return Ok(());
         }
-        cookie("", 0)
-    }
-
-    fn knows_token(&self, ask: &Ask) -> bool {
-        let given = http::bearer(&ask.headers);
-        self.token.is_empty() || given.is_some_and(|given| same(given, &self.token))
-    }
-
-    fn token_in_query(&self, ask: &Ask) -> bool {
-        let query = ask.call.uri.query().unwrap_or_default();
-        form_urlencoded::parse(query.as_bytes())
-            .any(|(name, given)| name == "token" && same(&given, &self.token))
-    }
-
-    fn has_session(&self, ask: &Ask) -> bool {
-        let Some(id) = session(&ask.headers) else {
-            return false;
-        };
-        let now_ms = clock::now_ms();
-        let mut sessions = self.sessions();
-        sessions.retain(|(_, until_ms)| now_ms < *until_ms);
-        sessions.iter().any(|(known, _)| same(known, id))
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, VecDeque<(String, u64)>> {
-        // Nothing inside the lock can panic half-way.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Denied {
-    pub(super) fn reject(self) -> Rejection {
-        warp::reject::custom(self)
-    }
-
-    pub(super) fn response(self) -> Response {
-        let status = match self {
-            Denied::NoMetricsToken | Denied::NoToken | Denied::WrongToken => {
-                StatusCode::UNAUTHORIZED
-            }
-            Denied::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
-            _ => StatusCode::FORBIDDEN,
-        };
-        let body = serde_json::json!({ "success": false, "error": self.to_string() });
-        let mut response = http::json(status, &body);
-        if status == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-        }
-        response
+        let given = given.filter(|given| !given.is_empty()).ok_or(none)?;
+        let is_right = || same(given, &self.token);
+        self.tries.judge(ask.call.client, clock::now_ms(), is_right)
     }
 }
 
@@ -278,23 +195,6 @@ fn is_local(host: &str) -> bool {
     };
     let address = name.parse::<IpAddr>();
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// HTTP has no `Secure` here: behind TLS it is the proxy's to add.
-fn cookie(id: &str, life_s: u64) -> HeaderValue {
-    let text = format!("{SESSION}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={life_s}");
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
-}
-
-fn session(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(COOKIE).iter();
-    lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            (name.trim() == SESSION).then(|| value.trim())
-        })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -404,10 +304,30 @@ mod tests {
     }
 
     #[test]
-    fn guessing_the_token_is_slow() {
-        let guard = Guard::new("hush");
-        let stranger = ask("203.0.113.7", &[("x-gema-console", "1")]);
-        let tries: Vec<_> = (0..50).map(|_| guard.log_in(&stranger, "x")).collect();
-        assert!(tries.contains(&Err(Denied::TooManyTries)));
+    fn guessing_the_token_is_slow_by_whatever_way_and_keeps_nobody_else_out() {
+        let action = ask("203.0.113.7", &[("x-gema-console", "1")]);
+        let wrong = ask("203.0.113.7", &[("authorization", "Bearer x")]);
+        let guess = |guard: &Guard, way| match way {
+            "login" => guard.log_in(&action, "x").map(drop),
+            "read" => guard.may_read(&wrong),
+            _ => guard.may_scrape(&wrong),
+        };
+        for way in ["login", "read", "scrape"] {
+            let guard = Guard::new("hush");
+            let known = guard.log_in(&action, "hush").unwrap();
+            let known = known.to_str().unwrap().to_owned();
+            let unheard = (0..50).filter(|_| guess(&guard, way) == Err(Denied::TooManyTries));
+            assert!(unheard.count() > 40, "{way}");
+            let right = |client| ask(client, &[("authorization", "Bearer hush")]);
+            assert_eq!(guard.may_read(&right("198.51.100.1")), Ok(()));
+            assert_eq!(guard.may_scrape(&right("198.51.100.1")), Ok(()));
+            assert_eq!(
+                guard.may_read(&right("203.0.113.7")),
+                Err(Denied::TooManyTries)
+            );
+            let (pair, _) = known.split_once(';').unwrap();
+            let logged_in = ask("203.0.113.7", &[("cookie", pair)]);
+            assert_eq!(guard.may_read(&logged_in), Ok(()));
+        }
     }
 }
