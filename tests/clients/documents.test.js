@@ -7,7 +7,8 @@
 //     shows [BLOCK …]           commands after "$ ", and what they print; the named blocks lie beside them as files
 //     file                      is put where another block needs it
 //
-// and those of other test files: env and nginx (deployment-guides.test.js), page (tests/browser/guides.test.js).
+// and those of other test files: env and nginx (deployment-guides.test.js), page (tests/browser/guides.test.js),
+// prelude and answers (http-api.test.js).
 
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -22,7 +23,7 @@ import { startReceiver } from "./receiver.js";
 import { JWT_SECRET, PYTHON, ROOT, backend, connect, heard, jwt, startGema, subscribed, until, within } from "./support.js";
 
 const OUT = join(ROOT, "tests/clients/out"); // below tests/, so that Node finds the client packages
-const KINDS = ["posts", "hears", "verifies", "shows", "file", "env", "nginx", "page"];
+const KINDS = ["posts", "hears", "verifies", "shows", "file", "env", "nginx", "page", "prelude", "answers"];
 // Whoever writes a block in one of these says whether it is run.
 const RUNNABLE = ["js", "jsx", "vue", "bash", "python", "ini"];
 const AROUND = pathToFileURL(join(ROOT, "tests/clients/surroundings.js")).href;

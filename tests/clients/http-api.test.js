@@ -1,5 +1,5 @@
-// docs/http-api.md keeps its word: what stands behind `<!-- run: NAME -->` runs as printed (but for the port), after the blocks
-// marked `<!-- prelude -->`, and prints the block that follows, in which `…` is anything. Each refusal in its tables is
+// docs/http-api.md keeps its word: blocks of the kind "answers" run as printed (but for the port), after those of the kind
+// "prelude", and print the block that follows, in which `…` is anything. Each refusal in its tables is
 // brought about and comes with that status, and no refusal in the source is left out.
 
 import assert from "node:assert/strict";
@@ -11,33 +11,24 @@ import { dirname, join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 
-import { ROOT, connect, startGema, subscribed, within } from "./support.js";
+import { blocks, blocksToRun } from "./documents.js";
+import { JWT_SECRET, ROOT, connect, jwt, startGema, subscribed, within } from "./support.js";
 
 const GEMA_BIN = resolve(process.env.GEMA_BIN ?? join(ROOT, "target/debug/gema"));
-const JWT_SECRET = "a-secret-of-this-test-that-is-long-enough";
 const document = readFileSync(join(ROOT, "docs/http-api.md"), "utf8");
-const blocks = (marker) => [
-  ...document.matchAll(new RegExp(`^<!-- ${marker} -->\\n\`\`\`bash\\n([^]*?)^\`\`\`$(?:\\n+\`\`\`text\\n([^]*?)^\`\`\`$)?`, "gm")),
-];
-const prelude = blocks("prelude").map(([, code]) => code).join("");
-const examples = blocks("run: (\\S+)(.*)").map(([, name, settings, code, answer]) => ({
-  name,
-  settings: Object.fromEntries(settings.split(/\s+/).filter(Boolean).map((setting) => setting.split("="))),
-  code,
-  answer,
-}));
+const prelude = blocksToRun("prelude").map(({ code }) => code).join("");
+const shown = blocks();
+const examples = blocksToRun("answers").map(({ at, run: { name, settings }, code }) => {
+  const answer = shown[shown.findIndex((block) => block.at === at) + 1];
+  return { name, settings, code, answer: answer.language === "text" ? answer.code : undefined };
+});
 
 /** A pattern for the text, in which `…` is anything. */
 const like = (text) =>
   new RegExp(`^${text.split("…").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("[^]*")}$`);
 
-/** A JWT of the tests' issuer (RFC 7519, HS256). */
-function jwt(claims = {}, header = {}) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const exp = Math.floor(Date.now() / 1000) + 600;
-  const signed = `${part({ alg: "HS256", typ: "JWT", ...header })}.${part({ sub: "7", exp, ...claims })}`;
-  return `${signed}.${createHmac("sha256", JWT_SECRET).update(signed).digest("base64url")}`;
-}
+/** A token of user 7. */
+const token = (claims = {}, header = {}) => jwt({ sub: "7", ...claims }, header);
 
 async function bash(gema, code) {
   const env = { PATH: `${dirname(GEMA_BIN)}:${process.env.PATH}`, JWT_SECRET };
@@ -49,8 +40,7 @@ async function bash(gema, code) {
   return output;
 }
 
-test("each marker stands before a block and its answer", () => {
-  assert.equal(examples.length, document.match(/<!-- run:/g).length);
+test("each request has an answer beside it", () => {
   assert.ok(examples.length > 12);
   for (const { name, answer } of examples) assert.ok(answer, `${name} has an answer`);
 });
@@ -60,8 +50,7 @@ describe("each request is answered as the page says", () => {
   const end = [];
   before(async () => {
     page = await startGema((stop) => end.push(stop), null, { JWT_SECRET });
-    const token = jwt({ name: "Ani", rooms: ["1"] });
-    const client = connect({ after: (stop) => end.unshift(stop) }, page, { key: "app-key", token });
+        const client = connect({ after: (stop) => end.unshift(stop) }, page, { key: "app-key", token: token({ name: "Ani", rooms: ["1"] }) });
     await Promise.all(["orders", "presence-room.1"].map((name) => subscribed(client.subscribe(name))));
   });
   after(() => end.forEach((stop) => stop()));
@@ -101,19 +90,19 @@ function api(path, { method = "POST", body = method === "POST" ? "{}" : "", quer
   return [`${path}?${all}`, { method, ...(body.length > 0 && { body }) }];
 }
 const get = (path, query = {}) => api(path, { method: "GET", query });
-const ask = (path, { token = jwt(), body = "socket_id=1.2&channel_name=private-booking.7", type } = {}) => [
+const ask = (path, { token: bearer = token(), body = "socket_id=1.2&channel_name=private-booking.7", type } = {}) => [
   path,
   {
     method: "POST",
     body,
     headers: {
       "Content-Type": type ?? "application/x-www-form-urlencoded",
-      ...(token && { Authorization: `Bearer ${token}` }),
+      ...(bearer && { Authorization: `Bearer ${bearer}` }),
     },
   },
 ];
 const AUTH = "/api/broadcasting/auth";
-const wants = (channel, claims) => ask(AUTH, { token: jwt(claims), body: `socket_id=1.2&channel_name=${encodeURIComponent(channel)}` });
+const wants = (channel, claims) => ask(AUTH, { token: token(claims), body: `socket_id=1.2&channel_name=${encodeURIComponent(channel)}` });
 
 // What brings a refusal about: its text as in the tables, a request or several, and settings where the defaults do not do it.
 const API = [
@@ -164,15 +153,15 @@ const AUTHORIZER = [
   ["Invalid JSON in the body: …", ask(AUTH, { body: "{", type: "application/json" })],
   ["Send the user's token in the header 'Authorization: Bearer …'", ask(AUTH, { token: null })],
   ["The token is not a signed JWT", ask(AUTH, { token: "x" })],
-  ["The token's signature is wrong", ask(AUTH, { token: `${jwt().slice(0, -6)}AAAAAA` })],
-  ["The token's algorithm does not suit the key that is configured", ask(AUTH, { token: jwt({}, { alg: "HS512" }) })],
-  ["The token's header has 'crit', and none of its extensions are known", ask(AUTH, { token: jwt({}, { crit: ["x"] }) })],
-  ["The token has expired", ask(AUTH, { token: jwt({ exp: 1 }) })],
-  ["The token is not valid yet (nbf)", ask(AUTH, { token: jwt({ nbf: 99999999999 }) })],
-  ["The token's issuer is not '…'", ask(AUTH, { token: jwt({ iss: "you" }) }), { GEMA_AUTH__JWT_ISSUER: "me" }],
-  ["The token is not meant for the audience '…'", ask(AUTH, { token: jwt({ aud: "them" }) }), { GEMA_AUTH__JWT_AUDIENCE: "us" }],
-  ["The token has no claim '…'", ask(AUTH, { token: jwt({ sub: undefined }) })],
-  ["The token's claim '…' must be …", ask(AUTH, { token: jwt({ roles: 7 }) })],
+  ["The token's signature is wrong", ask(AUTH, { token: `${token().slice(0, -6)}AAAAAA` })],
+  ["The token's algorithm does not suit the key that is configured", ask(AUTH, { token: token({}, { alg: "HS512" }) })],
+  ["The token's header has 'crit', and none of its extensions are known", ask(AUTH, { token: token({}, { crit: ["x"] }) })],
+  ["The token has expired", ask(AUTH, { token: token({ exp: 1 }) })],
+  ["The token is not valid yet (nbf)", ask(AUTH, { token: token({ nbf: 99999999999 }) })],
+  ["The token's issuer is not '…'", ask(AUTH, { token: token({ iss: "you" }) }), { GEMA_AUTH__JWT_ISSUER: "me" }],
+  ["The token is not meant for the audience '…'", ask(AUTH, { token: token({ aud: "them" }) }), { GEMA_AUTH__JWT_AUDIENCE: "us" }],
+  ["The token has no claim '…'", ask(AUTH, { token: token({ sub: undefined }) })],
+  ["The token's claim '…' must be …", ask(AUTH, { token: token({ roles: 7 }) })],
   ["This server has no key to check tokens with: set auth.jwt_secret (or JWT_SECRET), auth.jwt_public_key or auth.jwks_url", ask(AUTH), { JWT_SECRET: "" }],
   ["No rule in auth.channels is about channel …", wants("private-nobody")],
   ["Channel … is for user …; the token is user …'s", wants("private-booking.8")],
@@ -183,8 +172,8 @@ const AUTHORIZER = [
   ["Channel … is not user …'s by the rule's sql", wants("private-order.5"), '[[auth.channels]]\nchannel = "private-order.{order}"\nsql = "select 1 where 1 = 2"'],
   ["Channel … cannot be decided about now; try again later", wants("private-order.5"), '[[auth.channels]]\nchannel = "private-order.{order}"\nsql = "select 1"\n[database]\nurl = "postgres://127.0.0.1:1/x"'],
   ["The body is longer than … bytes", ask(AUTH, { body: "a".repeat(16385) })],
-  ["The token's key cannot be had: the key set at auth.jwks_url is unreachable; try again", ask(AUTH, { token: jwt({}, { alg: "RS256", kid: "x" }) }), { JWT_SECRET: "", GEMA_AUTH__JWKS_URL: "http://127.0.0.1:1/" }],
-  ["The token was signed with a key that is not in the key set of auth.jwks_url", ask(AUTH, { token: jwt({}, { alg: "RS256", kid: "x" }) }), { JWT_SECRET: "", GEMA_AUTH__JWKS_URL: "KEYS" }],
+  ["The token's key cannot be had: the key set at auth.jwks_url is unreachable; try again", ask(AUTH, { token: token({}, { alg: "RS256", kid: "x" }) }), { JWT_SECRET: "", GEMA_AUTH__JWKS_URL: "http://127.0.0.1:1/" }],
+  ["The token was signed with a key that is not in the key set of auth.jwks_url", ask(AUTH, { token: token({}, { alg: "RS256", kid: "x" }) }), { JWT_SECRET: "", GEMA_AUTH__JWKS_URL: "KEYS" }],
   ["No enabled app to sign for (auth.app)", ask(AUTH), { GEMA_APPS__0__ENABLED: "false" }],
 ];
 

@@ -100,10 +100,10 @@ export async function startGema(hook, toml = config(), settings = {}) {
 }
 
 /** A Bearer token as an application would issue it (RFC 7519, HS256). */
-export function jwt(claims) {
+export function jwt(claims, header = {}) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const exp = Math.floor(Date.now() / 1000) + 600;
-  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part({ exp, ...claims })}`;
+  const signed = `${part({ alg: "HS256", typ: "JWT", ...header })}.${part({ exp, ...claims })}`;
   return `${signed}.${createHmac("sha256", JWT_SECRET).update(signed).digest("base64url")}`;
 }
 
