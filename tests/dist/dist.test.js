@@ -94,6 +94,9 @@ test("the package has its files where they belong, and settings that are kept", 
   assert.equal(run("dpkg-deb", ["--info", deb, "conffiles"]), "/etc/gema/gema.toml\n");
   assert.equal(run("dpkg-deb", ["--field", deb, "Version"]), `${VERSION}-1\n`);
   assert.match(run("dpkg-deb", ["--info", deb, "postinst"]), /--signal=USR2/);
+  for (const state of ["/var/lib/gema", "/etc/gema/environment"]) {
+    assert.ok(run("dpkg-deb", ["--info", deb, "postrm"]).includes(state), `${state} goes when it is purged`);
+  }
 });
 
 test("the settings that it installs are good", () => {
