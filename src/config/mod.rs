@@ -80,7 +80,7 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Seconds that the drain after SIGTERM takes.
     pub shutdown_grace_s: u64,
-    /// Tasks that share the connections, as configured; 0 = one per core. [`Server::shard_count`] knows how many.
+    /// Threads that share the connections, as configured; 0 = one per core. [`Server::shard_count`] knows how many.
     pub shards: usize,
 }
 
@@ -271,7 +271,7 @@ impl Config {
 }
 
 impl Server {
-    /// Tasks that share the connections, at least one: as configured, or the cores this process may use.
+    /// Threads that share the connections, at least one: as configured, or the cores this process may use.
     pub fn shard_count(&self) -> usize {
         match self.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
