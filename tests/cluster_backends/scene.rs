@@ -107,7 +107,7 @@ impl Scene {
 
     /// `end` takes a server of Redis away, which another one replaces. Meanwhile one member goes, one comes, and
     /// something is published; in the end nothing of it is missing.
-    pub async fn outlives(&mut self, end: impl FnOnce()) {
+    pub async fn outlives(&mut self, end: impl AsyncFnOnce()) {
         let mut leavers = Vec::new();
         let mut ears = Vec::new();
         for name in NAMES {
@@ -120,7 +120,7 @@ impl Scene {
         self.truth.insert("leaves".into());
         self.agrees(Instant::now() + DEADLINE).await;
 
-        end();
+        end().await;
         for node in self.nodes() {
             until("it is cut off", async || node.ready().await.status == 503).await;
         }
