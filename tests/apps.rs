@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::database::{Database, Kind, number, run};
 use crate::support::http::{Answer, Api, unix_s};
-use crate::support::node::{settings, until_ready};
+use crate::support::node::{Node, settings, until_ready};
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
 use crate::support::{Client, Server, until};
@@ -449,4 +449,31 @@ async fn apps_of_the_file_come_change_and_go_with_a_reload() {
         .await;
     assert_eq!(new.close_code().await, Some(4003), "disabled");
     stays.subscribe("a").await;
+}
+
+#[tokio::test]
+async fn of_more_rows_than_are_served_the_first_by_id_are_and_the_log_says_so() {
+    let database = Database::start(Kind::Sqlite).await;
+    let toml = format!("[chat]\nenabled = false\n{}{SOON}", database.setting());
+    let node = Node::start_logged(&toml, &[("GEMA_LOG", "warn")]).await;
+    let pool = database.pool().await;
+    until("the table is made", async || {
+        number(&pool, "select count(*) from apps").await.is_some()
+    })
+    .await;
+    let rows = "insert into apps (id, `key`, secret, webhooks) \
+        with recursive n(i) as (select 0 union all select i + 1 from n where i < 10000) \
+        select printf('a%05d', i), printf('a%05d-key', i), printf('a%05d-secret', i), '[]' from n";
+    run(&pool, rows).await;
+    until("the last that is served is served", async || {
+        publish(&node, "a09999").await.status == 200
+    })
+    .await;
+    assert_eq!(publish(&node, "a00000").await.status, 200);
+    assert_eq!(publish(&node, "a10000").await.status, 404);
+    let log = node.log();
+    assert!(
+        log.contains("the table of apps has too many rows") && log.contains("most=10000"),
+        "{log}"
+    );
 }

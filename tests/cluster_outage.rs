@@ -60,10 +60,10 @@ async fn redis_silent_for_5_s() {
     scene.is_over(Instant::now()).await;
 }
 
-#[tokio::test]
-async fn one_node_cut_off_from_redis_for_longer_than_its_lease() {
+/// One node's way to Redis is closed for longer than its lease.
+async fn one_node_cut_off_by(close: impl FnOnce(&Relay)) {
     let mut scene = Scene::set(Cut::First).await;
-    scene.relay.stop();
+    close(&scene.relay);
     let end = Instant::now() + 3 * LEASE;
     scene.goes_on().await;
     sleep_until(end.into()).await;
@@ -72,14 +72,13 @@ async fn one_node_cut_off_from_redis_for_longer_than_its_lease() {
 }
 
 #[tokio::test]
+async fn one_node_cut_off_from_redis_for_longer_than_its_lease() {
+    one_node_cut_off_by(Relay::stop).await;
+}
+
+#[tokio::test]
 async fn one_node_hearing_nothing_of_redis_for_longer_than_its_lease() {
-    let mut scene = Scene::set(Cut::First).await;
-    scene.relay.freeze();
-    let end = Instant::now() + 3 * LEASE;
-    scene.goes_on().await;
-    sleep_until(end.into()).await;
-    scene.relay.open();
-    scene.is_over(Instant::now()).await;
+    one_node_cut_off_by(Relay::freeze).await;
 }
 
 #[tokio::test]

@@ -9,12 +9,7 @@ const QUICK: &str = "[limits]\nactivity_timeout_s = 1\npong_timeout_s = 1";
 #[tokio::test]
 async fn who_does_not_answer_a_ping_is_closed_with_4201_and_its_channel_is_free() {
     let server = Server::with(QUICK).await;
-    let mut dead = Raw::upgrade(server.address, "/app/app-key").await;
-    dead.write(&Raw::frame(
-        0x81,
-        br#"{"event":"pusher:subscribe","data":{"channel":"a"}}"#,
-    ))
-    .await;
+    let mut dead = Raw::subscribed(server.address, "a").await;
     let rest = dead.rest().await;
     let ping = rest
         .windows(2)

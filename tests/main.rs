@@ -61,5 +61,6 @@ mod subscription_count;
 mod tls;
 mod trigger_api;
 mod users;
+mod webhook_changes;
 mod webhook_events;
 mod webhooks;

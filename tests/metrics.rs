@@ -100,10 +100,7 @@ async fn what_waits_for_a_slow_consumer_shows_until_it_is_closed() {
         "[limits]\noutbox_bytes = 3000000\nevent_data_bytes = 1100000\nrequest_bytes = 2000000",
     )
     .await;
-    let mut slow = Raw::upgrade(server.address, "/app/app-key").await;
-    let subscribe = br#"{"event":"pusher:subscribe","data":{"channel":"a"}}"#;
-    slow.write(&Raw::frame(0x81, subscribe)).await;
-    slow.through("subscription_succeeded").await;
+    let slow = Raw::subscribed(server.address, "a").await;
     // 40 MB: more than the kernel's buffers and the outbox hold.
     let padding = "x".repeat(1_000_000);
     let mut most = 0.0_f64;

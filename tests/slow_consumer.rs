@@ -11,14 +11,7 @@ async fn the_slow_one_is_closed_with_4100_and_the_others_hear_every_event_in_ord
         "[limits]\noutbox_bytes = 3000000\nevent_data_bytes = 1100000\nrequest_bytes = 2000000",
     )
     .await;
-    let mut slow = Raw::upgrade(server.address, "/app/app-key").await;
-    slow.write(&Raw::frame(
-        0x81,
-        br#"{"event":"pusher:subscribe","data":{"channel":"a"}}"#,
-    ))
-    .await;
-    // Its subscription is acknowledged: it is in the channel now, and reads no further.
-    slow.through("subscription_succeeded").await;
+    let mut slow = Raw::subscribed(server.address, "a").await;
     let mut quick = server.client().await;
     quick.subscribe("a").await;
     let reader = tokio::spawn(async move {

@@ -2,20 +2,23 @@
 //!
 //! The invariant: a session holds exactly the subscriptions that the client was allowed and that its caller carried
 //! out, sorted by name, each once; every presence channel among them with its member, no other channel with one. No
-//! message ends a connection from here: what is refused is answered, and changes nothing.
+//! message ends a connection from here: what is refused is answered, and changes nothing. `refusal` has the answers.
+
+mod refusal;
 
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use self::refusal::{ClientEventError, SubscribeError, refuse};
 use crate::allowance::Allowance;
-use crate::auth::{self, AuthError};
-use crate::channel::{Access, ChannelKind, ChannelName, ChannelNameError};
+use crate::auth;
+use crate::channel::{Access, ChannelKind, ChannelName};
 use crate::client::{ClientMessage, Subscribe};
 use crate::code::Code;
 use crate::frame::Frame;
 pub use crate::liveness::{Liveness, Tick};
-use crate::presence::{Member, MemberError};
+use crate::presence::Member;
 use crate::socket_id::SocketId;
 pub use crate::user::User;
 use crate::{json, server};
@@ -326,89 +329,4 @@ impl Session {
 /// The size of the string that receivers get: what a string says, the JSON of anything else.
 fn data_bytes(data: &RawValue) -> usize {
     json::text(data).map_or(data.get().len(), |text| text.len())
-}
-
-fn refuse(code: Option<Code>, why: &str) -> Action {
-    Action::Reply(server::error(code, why))
-}
-
-/// Why a subscription is refused.
-#[derive(Debug, thiserror::Error)]
-enum SubscribeError {
-    #[error("Existing subscription")]
-    Existing,
-    #[error("{0}")]
-    Name(#[from] ChannelNameError),
-    #[error("The connection has as many channels as limits.channels_per_connection allows: {max}")]
-    TooMany { max: usize },
-    #[error("Missing parameter: data.auth, without which this channel cannot be joined")]
-    NoAuth,
-    #[error("{0}")]
-    Auth(#[from] AuthError),
-    #[error(
-        "Missing parameter: data.channel_data with a user_id, unless the connection has signed in"
-    )]
-    NoMember,
-    #[error("{0}")]
-    Member(#[from] MemberError),
-    #[error("The connection has not signed in as the user of this channel")]
-    NotThisUser,
-}
-
-impl SubscribeError {
-    /// The answer; types and status numbers follow what servers with this event already send.
-    fn reply(&self, request: &Subscribe<'_>) -> Action {
-        let channel = &*request.channel;
-        let (kind, status) = match self {
-            Self::Existing => {
-                return refuse(None, &format!("Existing subscription to channel {channel}"));
-            }
-            Self::Name(ChannelNameError::TooLong { .. }) => ("LimitReached", 4009),
-            Self::Name(_) => ("InvalidName", 400),
-            Self::TooMany { .. } => ("LimitReached", Code::OverCapacity.as_u16()),
-            Self::Member(MemberError::InfoTooLarge { .. } | MemberError::UserIdTooLong) => {
-                ("LimitReached", 4301)
-            }
-            Self::NoAuth | Self::Auth(_) | Self::NoMember | Self::Member(_) | Self::NotThisUser => {
-                ("AuthError", 401)
-            }
-        };
-        Action::Reply(server::subscription_error(
-            channel,
-            kind,
-            &self.to_string(),
-            status,
-        ))
-    }
-}
-
-/// Why a client event goes nowhere.
-#[derive(Debug, thiserror::Error)]
-enum ClientEventError {
-    #[error("To send client events, enable them for the application: apps.client_events")]
-    Off,
-    #[error("{}: limits.client_events_per_s is {max}", Code::ClientEventRate.message())]
-    TooMany { max: u32 },
-    #[error(
-        "Client event rejected - its name has {chars} characters, limits.event_name_chars allows {max}"
-    )]
-    NameTooLong { chars: usize, max: usize },
-    #[error("Client event rejected - only supported on private and presence channels")]
-    OpenChannel,
-    #[error("Client event rejected - no current subscription to channel {channel}")]
-    NotSubscribed { channel: String },
-    #[error(
-        "Client event rejected - its data has {bytes} bytes, limits.event_data_bytes allows {max}"
-    )]
-    DataTooLarge { bytes: usize, max: usize },
-}
-
-impl ClientEventError {
-    fn reply(&self) -> Action {
-        let code = match self {
-            Self::TooMany { .. } => Some(Code::ClientEventRate),
-            _ => None,
-        };
-        refuse(code, &self.to_string())
-    }
 }

@@ -19,7 +19,7 @@ use std::fmt;
 
 pub use origin::{OriginPatternError, OriginPatterns};
 pub use per_app::PerApp;
-pub use refresh::Refresh;
+pub use refresh::{Asker, Refresh};
 pub use registry::{Apps, Changes, MOST_IDS, Missing};
 pub use signing::SigningApp;
 pub use webhook::{Webhook, WebhookEvent, WebhookEvents};

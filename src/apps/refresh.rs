@@ -9,15 +9,29 @@ use tokio::time::timeout;
 /// How long somebody waits for a look: a second may pass until the next one is due, and the database gets the rest.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Who may wait at a time. Those with a wrong key would otherwise gather, each with a connection, while the database is slow.
+/// How many clients may wait at a time, and how many calls. Those with a wrong key would otherwise gather, each with a
+/// connection, while the database is slow.
 const WAITING: usize = 1024;
+
+/// Who misses an app. Clients and calls have places of their own: wrong keys keep no back end's call out, and neither keeps
+/// this server from its own work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A client, which has said a key.
+    Client,
+    /// An HTTP call, which has said an id; nothing of it is verified yet.
+    Caller,
+    /// This server, for a row of its outbox. One task asks, and needs no place.
+    Outbox,
+}
 
 /// Between those who miss an app and the one task that reads them.
 #[derive(Debug)]
 pub struct Refresh {
     asked: Notify,
     looks: watch::Sender<Looks>,
-    places: Semaphore,
+    clients: Semaphore,
+    callers: Semaphore,
 }
 
 /// How far the reading has come.
@@ -34,13 +48,19 @@ impl Refresh {
         Refresh {
             asked: Notify::new(),
             looks: watch::Sender::new(Looks::default()),
-            places: Semaphore::new(WAITING),
+            clients: Semaphore::new(WAITING),
+            callers: Semaphore::new(WAITING),
         }
     }
 
     /// Waits for a look that begins from now on; whether there was one and it saw all there is.
-    pub(super) async fn look(&self) -> bool {
-        let Ok(_place) = self.places.try_acquire() else {
+    pub(super) async fn look(&self, asker: Asker) -> bool {
+        let places = match asker {
+            Asker::Client => Some(&self.clients),
+            Asker::Caller => Some(&self.callers),
+            Asker::Outbox => None,
+        };
+        let Ok(_place) = places.map(Semaphore::try_acquire).transpose() else {
             return false;
         };
         let mut looks = self.looks.subscribe();
@@ -81,7 +101,7 @@ mod tests {
         let refresh = Arc::new(Refresh::new());
         refresh.begin();
         let asking = refresh.clone();
-        let asking = tokio::spawn(async move { asking.look().await });
+        let asking = tokio::spawn(async move { asking.look(Asker::Client).await });
         refresh.asked().await;
         refresh.end(true);
         tokio::task::yield_now().await;
@@ -94,9 +114,29 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_ever() {
         let refresh = Refresh::new();
-        assert!(!refresh.look().await);
+        assert!(!refresh.look(Asker::Client).await);
         refresh.begin();
         refresh.end(false);
-        assert!(!refresh.look().await);
+        assert!(!refresh.look(Asker::Client).await);
+    }
+
+    #[tokio::test]
+    async fn wrong_keys_keep_only_other_clients_out() {
+        let refresh = Refresh::new();
+        let _taken = refresh.clients.try_acquire_many(WAITING as u32).unwrap();
+        assert!(!refresh.look(Asker::Client).await);
+        let answered = async {
+            for _ in 0..2 {
+                refresh.asked().await;
+                refresh.begin();
+                refresh.end(true);
+            }
+        };
+        let asking = async {
+            assert!(refresh.look(Asker::Caller).await);
+            let _taken = refresh.callers.try_acquire_many(WAITING as u32).unwrap();
+            assert!(refresh.look(Asker::Outbox).await);
+        };
+        tokio::join!(answered, asking);
     }
 }

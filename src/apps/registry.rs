@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use super::{App, OriginPatterns, PerApp, Refresh};
+use super::{App, Asker, OriginPatterns, PerApp, Refresh};
 
 /// Distinct ids in the life of a process. An id keeps its index for good, since connections and other nodes go by it; at
 /// about a KiB each this bounds what a table of apps that changes all the time can make of that.
@@ -99,8 +99,8 @@ impl Apps {
     ///
     /// # Errors
     /// There is none, or that cannot be told now.
-    pub async fn find_by_id(&self, id: &str) -> Result<Arc<App>, Missing> {
-        self.find(|| self.by_id(id)).await
+    pub async fn find_by_id(&self, id: &str, asker: Asker) -> Result<Arc<App>, Missing> {
+        self.find(|| self.by_id(id), asker).await
     }
 
     /// As [`Apps::by_key`]; an app that is not known is asked for where apps come from.
@@ -108,17 +108,21 @@ impl Apps {
     /// # Errors
     /// There is none, or that cannot be told now.
     pub async fn find_by_key(&self, key: &str) -> Result<Arc<App>, Missing> {
-        self.find(|| self.by_key(key)).await
+        self.find(|| self.by_key(key), Asker::Client).await
     }
 
-    async fn find(&self, look: impl Fn() -> Option<Arc<App>>) -> Result<Arc<App>, Missing> {
+    async fn find(
+        &self,
+        look: impl Fn() -> Option<Arc<App>>,
+        asker: Asker,
+    ) -> Result<Arc<App>, Missing> {
         if let Some(app) = look() {
             return Ok(app);
         }
         let Some(refresh) = self.refresh.get() else {
             return Err(Missing::Unknown);
         };
-        let is_read = refresh.look().await;
+        let is_read = refresh.look(asker).await;
         look().ok_or(match is_read {
             true => Missing::Unknown,
             false => Missing::Unread,
@@ -300,7 +304,10 @@ mod tests {
     #[tokio::test]
     async fn an_app_that_is_missed_is_asked_for_where_apps_come_from() {
         let apps = Arc::new(Apps::new(vec![app("1", "a")]));
-        assert_eq!(apps.find_by_id("2").await.unwrap_err(), Missing::Unknown);
+        assert_eq!(
+            apps.find_by_id("2", Asker::Caller).await.unwrap_err(),
+            Missing::Unknown
+        );
         apps.refreshed();
         let reader = apps.clone();
         tokio::spawn(async move {
@@ -312,8 +319,14 @@ mod tests {
             }
         });
         assert_eq!(apps.find_by_key("b").await.unwrap().id, "2");
-        assert_eq!(apps.find_by_id("3").await.unwrap_err(), Missing::Unknown);
-        assert_eq!(apps.find_by_id("3").await.unwrap_err(), Missing::Unread);
+        assert_eq!(
+            apps.find_by_id("3", Asker::Caller).await.unwrap_err(),
+            Missing::Unknown
+        );
+        assert_eq!(
+            apps.find_by_id("3", Asker::Caller).await.unwrap_err(),
+            Missing::Unread
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! * [`Authorizer`]: the settings, ready for use.
 //! * `jwt`: one token against one key. `jwks`: the keys behind a URL.
 //! * `identity`: the user, out of the claims.
-//! * `pattern`, `rules`: channel patterns; rules and guards made of them.
+//! * `pattern`, `rules`: channel patterns; rules and guards made of them. `refusal`: what those hear who may not.
 //! * `sign`: what a user gets signed.
 
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ mod identity;
 mod jwks;
 mod jwt;
 mod pattern;
+mod refusal;
 mod rules;
 mod sign;
 #[cfg(test)]
@@ -24,7 +25,8 @@ mod tests;
 pub use self::identity::Identity;
 pub use self::jwt::TokenError;
 pub use self::pattern::PatternError;
-pub use self::rules::{Guard, GuardRefusal, Refusal, Rule};
+pub use self::refusal::{GuardRefusal, Refusal};
+pub use self::rules::{Guard, Rule};
 pub use self::sign::{AppKeys, ChannelGrant, UserGrant};
 
 use tracing::warn;

@@ -9,17 +9,22 @@
 //! * [`news`]: what arrives about a place.
 //! * [`numbers`]: what was sent and heard, by number: no repetition, and gaps are seen.
 //! * [`replica`]: what a node knows of a place, version by version.
+//! * [`names`]: what everything is called in Redis.
+//! * [`publishing`]: what this node sends to the others. [`transitions`]: what it writes into the registry, and reads there.
 //! * [`nodes`]: leases, and what nodes have where, dead ones too.
 //! * [`settling`]: coming back after a cut; what Redis refuses; waiting until what has come in is heard.
 
+mod names;
 mod news;
 mod nodes;
 mod numbers;
 mod place;
+mod publishing;
 pub mod redis;
 mod registry;
 mod replica;
 mod settling;
+mod transitions;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -29,8 +34,6 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use bytes::Bytes;
 use gema_protocol::envelope::Envelope;
-use gema_protocol::frame::Frame;
-use gema_protocol::socket_id::SocketId;
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -42,9 +45,8 @@ pub use self::replica::{Loaded, Replica, Step};
 
 use self::numbers::Sent;
 use self::redis::{AskError, Command, Inbox, LinkId, Redis, Servers};
-use self::registry::{FormError, Home, SCRIPTS};
+use self::registry::{FormError, SCRIPTS};
 use crate::apps::Apps;
-use crate::hub::Topic;
 use crate::metrics::BusReading;
 
 /// How long a lock on a dead node lasts, in milliseconds: longer than any step of the work done under it.
@@ -278,11 +280,6 @@ impl Bus {
         drop(self.redis.ask(&base, ping).await);
     }
 
-    /// Whether this event is the last that this node has sent to the channel.
-    pub fn is_last_own(&self, topic: &Topic, envelope: &Envelope) -> bool {
-        lock(&self.sent).last(topic) == Some((envelope.run, envelope.number))
-    }
-
     /// Hears no more of it, and takes it out of this node's index.
     pub fn unlisten(&self, place: &Place) {
         let base = self.base(place);
@@ -306,210 +303,6 @@ impl Bus {
         }
     }
 
-    /// Sends an event to the other nodes, when Redis is back if it is away. Never waits.
-    pub fn publish(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) {
-        let base = self.channel_base(topic);
-        let payload = self.envelope(topic, frame, except).encode();
-        let channel = base.clone();
-        self.redis
-            .keep(&base, Command::Publish { channel, payload });
-    }
-
-    /// Whether Redis has had everything published in this channel so far. It asks, and so may take a moment.
-    ///
-    /// # Errors
-    /// Redis is away; then nobody knows.
-    pub async fn has_had(&self, topic: &Topic) -> Result<bool, BusError> {
-        // The answer comes after the publications before it, unless they are being held after an outage.
-        self.counts(&Place::Channel(topic.clone())).await?;
-        Ok(!self.redis.keeps_any(&self.channel_base(topic)))
-    }
-
-    /// The same for an event of a cache channel, which Redis remembers for `life`.
-    pub fn publish_cached(
-        &self,
-        topic: &Topic,
-        frame: &Frame,
-        except: Option<SocketId>,
-        life: Duration,
-    ) {
-        let home = self.home(self.channel_base(topic));
-        let payload = self.envelope(topic, frame, except).encode();
-        let command = home.cache(payload, life.as_millis() as u64, false);
-        self.redis.keep(&home.base, command);
-    }
-
-    /// Gives Redis the last event of a cache channel back, which it has lost.
-    pub fn restore(&self, topic: &Topic, frame: &Frame, life: Duration) {
-        let home = self.home(self.channel_base(topic));
-        // Counted by nobody: it is not sent.
-        let envelope = Envelope {
-            node: self.node,
-            run: 0,
-            number: 0,
-            except: None,
-            frame: frame.clone(),
-        };
-        let command = home.cache(envelope.encode(), life.as_millis() as u64, true);
-        drop(self.redis.ask(&home.base, command));
-    }
-
-    /// Asks all nodes to close the connections of a user.
-    pub fn terminate(&self, app: u32, user: &str) {
-        let id = user.into();
-        let base = self.base(&Place::User { app, id });
-        let (channel, payload) = (base.clone(), news::TERMINATE.to_vec());
-        self.redis
-            .keep(&base, Command::Publish { channel, payload });
-    }
-
-    /// Writes a transition into the registry. It has its place in the order of this node's commands when this returns.
-    pub fn change(
-        &self,
-        place: &Place,
-        count: u32,
-        change: Move<'_>,
-        interest: Interest,
-    ) -> impl Future<Output = Result<Outcome, BusError>> + Send + use<> {
-        self.note(place, count);
-        let home = self.home(self.base(place));
-        let command = home.change(self.name(), count, change, interest);
-        let answer = self.redis.ask(&home.base, command);
-        async move { Ok(Outcome::read(answer.await?)?) }
-    }
-
-    /// Makes what this node holds in the place what it says here, and reads the place.
-    pub fn sync(
-        &self,
-        place: &Place,
-        holding: &Holding,
-        interest: Interest,
-    ) -> impl Future<Output = Result<Snapshot, BusError>> + Send + use<> {
-        self.note(place, holding.count);
-        let home = self.home(self.base(place));
-        let command = home.sync(self.name(), holding, None, interest);
-        let answer = self.redis.ask(&home.base, command);
-        async move { Ok(Snapshot::read(answer.await?)?) }
-    }
-
-    /// Takes a dead node out of a place; this one is its heir.
-    pub fn drop_node(
-        &self,
-        place: &Place,
-        node: NodeName,
-        interest: Interest,
-    ) -> impl Future<Output = Result<Snapshot, BusError>> + Send + use<> {
-        let nothing = Holding {
-            count: 0,
-            seats: Vec::new(),
-        };
-        let home = self.home(self.base(place));
-        let command = home.sync(node, &nothing, Some(self.name()), interest);
-        let answer = self.redis.ask(&home.base, command);
-        async move { Ok(Snapshot::read(answer.await?)?) }
-    }
-
-    /// Ends an absence that this node holds: whether it was still held. An empty user is the place itself.
-    pub async fn claim(&self, place: &Place, user: &str) -> Result<bool, BusError> {
-        let home = self.home(self.base(place));
-        let answer = self.redis.ask(&home.base, home.claim(user, self.name()));
-        Ok(registry::read::<u8>(answer.await?)? == 1)
-    }
-
-    /// Subscriptions of a place by node.
-    pub async fn counts(&self, place: &Place) -> Result<HashMap<NodeName, u32>, BusError> {
-        let home = self.home(self.base(place));
-        let answer = self.redis.ask(&home.base, home.counts());
-        let counts: HashMap<u64, u32> = registry::read(answer.await?)?;
-        let named = counts.into_iter();
-        Ok(named
-            .map(|(node, count)| (NodeName::of_number(node), count))
-            .collect())
-    }
-
-    /// The ids of the members of a channel, in no order.
-    pub async fn members(&self, topic: &Topic) -> Result<Vec<Arc<str>>, BusError> {
-        let home = self.home(self.channel_base(topic));
-        let answer = self.redis.ask(&home.base, home.members());
-        let ids: Vec<String> = registry::read(answer.await?)?;
-        Ok(ids.into_iter().map(Arc::from).collect())
-    }
-
-    /// The last event of a cache channel, and how long it will be replayed.
-    pub async fn cached(&self, topic: &Topic) -> Result<Option<(Frame, Duration)>, BusError> {
-        let home = self.home(self.channel_base(topic));
-        let [event, life] = home
-            .cached()
-            .map(|command| self.redis.ask(&home.base, command));
-        let event: Option<Vec<u8>> = registry::read(event.await?)?;
-        let life: i64 = registry::read(life.await?)?;
-        let envelope = event.and_then(|event| Envelope::decode(&event.into()).ok());
-        let life = Duration::from_millis(u64::try_from(life).unwrap_or(0));
-        Ok(envelope.map(|envelope| (envelope.frame, life)))
-    }
-
-    fn envelope(&self, topic: &Topic, frame: &Frame, except: Option<SocketId>) -> Envelope {
-        self.counters.sent.fetch_add(1, Ordering::Relaxed);
-        let (run, number) = lock(&self.sent).next(topic);
-        Envelope {
-            node: self.node,
-            run,
-            number,
-            except,
-            frame: frame.clone(),
-        }
-    }
-
-    /// Writes into this node's index that it has, or has just had, to do with a place.
-    fn note(&self, place: &Place, count: u32) {
-        let entry = place::entry(place.kind(), self.app_id(place.app()), place.name());
-        let key = self.index_key(self.name());
-        self.index(::redis::Cmd::hset(key, entry, count));
-    }
-
-    fn index(&self, command: ::redis::Cmd) {
-        let key = self.index_key(self.name());
-        drop(self.redis.ask(&key, Command::Plain(command)));
-    }
-
-    fn home(&self, base: String) -> Home {
-        Home {
-            base,
-            sharded: self.redis.is_sharded(),
-        }
-    }
-
-    fn base(&self, place: &Place) -> String {
-        let (prefix, app) = (&self.prefix, self.app_id(place.app()));
-        format!("{prefix}:{{{app}:{}:{}}}", place.kind(), place.name())
-    }
-
-    fn channel_base(&self, topic: &Topic) -> String {
-        let (prefix, app) = (&self.prefix, self.app_id(topic.app));
-        format!("{prefix}:{{{app}:c:{}}}", topic.channel)
-    }
-
-    fn nodes_key(&self) -> String {
-        format!("{}:{{nodes}}", self.prefix)
-    }
-
-    fn reaping_key(&self, node: NodeName) -> String {
-        format!("{}:reaping:{node}", self.nodes_key())
-    }
-
-    fn connections_key(&self, node: NodeName) -> String {
-        format!("{}:{{node:{node}}}:connections", self.prefix)
-    }
-
-    fn index_key(&self, node: NodeName) -> String {
-        format!("{}:{{node:{node}}}", self.prefix)
-    }
-
-    /// Every place is of an app that there is or was.
-    fn app_id(&self, index: u32) -> &str {
-        self.apps.id_of(index)
-    }
-
     fn listening(&self) -> MutexGuard<'_, HashMap<String, Place, RandomState>> {
         lock(&self.listening)
     }
@@ -518,16 +311,4 @@ impl Bus {
 /// None of these maps can be left half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The text as a pattern that matches just it.
-fn escape_glob(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
 }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::names::escape_glob;
 use super::redis::Command;
 use super::{
     Bus, BusError, Lease, MOST_SUSPECTS, NodeName, NodeState, Place, REAPING_MS, SCAN, Snapshot,
-    escape_glob, lock, place, registry,
+    lock, place, registry,
 };
 
 /// Nodes that are shown; no cluster of ours has more.

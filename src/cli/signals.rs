@@ -15,10 +15,25 @@ const RELOADS: usize = 1;
 
 /// What listens for the signals.
 pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    stop: Stop,
     hang_up: Signal,
     user: Signal,
+}
+
+/// What asks for the end: SIGTERM of who runs the server, SIGINT of whoever sits before it.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    /// Waits until the end is asked for. Cancel safe.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 impl Signals {
@@ -28,8 +43,10 @@ impl Signals {
     /// The operating system takes no handler.
     pub(super) fn listen() -> io::Result<Signals> {
         Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            stop: Stop {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
             hang_up: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined2())?,
         })
@@ -52,15 +69,13 @@ impl Signals {
     ) {
         let ending = loop {
             tokio::select! {
-                _ = self.terminate.recv() => break Ending::Stop,
-                _ = self.interrupt.recv() => break Ending::Stop,
+                () = self.stop.asked() => break Ending::Stop,
                 _ = self.user.recv() => tokio::select! {
                     // Given up in the middle, a successor is killed.
                     listens = successor.start() => if listens {
                         break Ending::HandOver;
                     },
-                    _ = self.terminate.recv() => break Ending::Stop,
-                    _ = self.interrupt.recv() => break Ending::Stop,
+                    () = self.stop.asked() => break Ending::Stop,
                 },
                 _ = self.hang_up.recv() => match Config::load(&sources) {
                     Ok(config) => {
@@ -81,10 +96,7 @@ impl Signals {
             Ending::HandOver => 2,
         };
         for _ in 0..patience {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+            self.stop.asked().await;
         }
         std::process::exit(1);
     }

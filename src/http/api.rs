@@ -16,7 +16,7 @@ use warp::reply::Response;
 
 use super::body::BodyError;
 use super::{Call, Context, text};
-use crate::apps::{App, Missing};
+use crate::apps::{App, Asker, Missing};
 use crate::clock;
 use crate::hub::Topic;
 use crate::limits::RateLimit;
@@ -105,7 +105,7 @@ impl Signed {
         app_id: &str,
         call: &Call,
     ) -> Result<Arc<App>, ApiError> {
-        let found = context.apps.find_by_id(app_id).await;
+        let found = context.apps.find_by_id(app_id, Asker::Caller).await;
         let app = found.map_err(|missing| match missing {
             Missing::Unknown => ApiError::UnknownApp(app_id.to_owned()),
             Missing::Unread => ApiError::UnreadApp(app_id.to_owned()),

@@ -28,7 +28,7 @@ pub(crate) use self::event::Event;
 pub(crate) use self::turn::Row;
 
 use self::turn::Turn;
-use crate::apps::{Apps, Missing};
+use crate::apps::{Apps, Asker, Missing};
 use crate::broker::Broker;
 use crate::bus::{Bus, BusError};
 use crate::clock;
@@ -262,7 +262,7 @@ impl Worker {
         let Some(unknown) = ids.find(|id| apps.by_id(id).is_none()) else {
             return Ok(());
         };
-        match apps.find_by_id(unknown).await {
+        match apps.find_by_id(unknown, Asker::Outbox).await {
             Ok(_) | Err(Missing::Unknown) => Ok(()),
             Err(Missing::Unread) => Err(OutboxError::UnreadApp(unknown.to_owned())),
         }

@@ -7,13 +7,14 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::columns::Reader;
 use crate::config::RowError;
 
 /// A row as the database gives it: texts by the names of their columns in small letters, null left out.
 pub(super) type Row = BTreeMap<String, String>;
 
 /// The keys of an `[[apps]]`.
-type Keys = Map<String, Value>;
+pub(super) type Keys = Map<String, Value>;
 
 /// How long Soketi leaves an app's connections that have to sign in, unless it is told otherwise, in seconds.
 const SOKETI_PATIENCE_S: u64 = 30;
@@ -81,13 +82,6 @@ impl Layout {
         }
         Ok(reader.keys)
     }
-}
-
-/// Reads one row.
-struct Reader<'a> {
-    row: &'a Row,
-    unheeded: &'a mut BTreeSet<String>,
-    keys: Keys,
 }
 
 impl Reader<'_> {
@@ -215,83 +209,6 @@ impl Reader<'_> {
         let messages = self.bool("enable_client_messages")?.unwrap_or(false);
         self.put("client_events", json!(messages));
         Ok(())
-    }
-
-    fn put(&mut self, key: &str, value: Value) {
-        self.keys.insert(key.to_owned(), value);
-    }
-
-    fn text(&mut self, column: &str, key: &str) {
-        if let Some(text) = self.row.get(column) {
-            self.put(key, json!(text));
-        }
-    }
-
-    fn flag(&mut self, column: &str, key: &str) -> Result<(), RowError> {
-        if let Some(flag) = self.bool(column)? {
-            self.put(key, json!(flag));
-        }
-        Ok(())
-    }
-
-    /// As databases write it, of which not all have the type.
-    fn bool(&self, column: &str) -> Result<Option<bool>, RowError> {
-        let Some(text) = self.row.get(column) else {
-            return Ok(None);
-        };
-        match text.trim().to_ascii_lowercase().as_str() {
-            "" => Ok(None),
-            "1" | "t" | "true" | "y" | "yes" | "on" | "\u{1}" => Ok(Some(true)),
-            "0" | "f" | "false" | "n" | "no" | "off" | "\0" => Ok(Some(false)),
-            _ => Err(RowError::new(format!("{column} must be true or false"))),
-        }
-    }
-
-    fn number(&self, column: &str) -> Result<Option<i64>, RowError> {
-        let text = self.row.get(column).map(|text| text.trim());
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(None);
-        };
-        // 7.0 where the column has a fraction.
-        let whole = text
-            .split_once('.')
-            .filter(|(_, rest)| rest.bytes().all(|b| b == b'0'));
-        let number = whole.map_or(text, |(whole, _)| whole).parse();
-        number
-            .map(Some)
-            .map_err(|_| RowError::new(format!("{column} must be a whole number")))
-    }
-
-    /// A JSON list, or texts with commas between; nothing is all.
-    fn origins(&mut self) -> Result<(), RowError> {
-        let column = "allowed_origins";
-        let text = self.row.get(column).map(|text| text.trim());
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(());
-        };
-        let list = match text.starts_with('[') {
-            true => self.json_list(column)?.unwrap_or_default(),
-            false => {
-                let parts = text.split(',').map(str::trim);
-                parts
-                    .filter(|part| !part.is_empty())
-                    .map(|part| json!(part))
-                    .collect()
-            }
-        };
-        self.put(column, Value::Array(list));
-        Ok(())
-    }
-
-    fn json_list(&self, column: &str) -> Result<Option<Vec<Value>>, RowError> {
-        let text = self.row.get(column).map(|text| text.trim());
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(None);
-        };
-        // What the parser says could repeat a secret.
-        let list: Option<Vec<Value>> = serde_json::from_str(text)
-            .map_err(|_| RowError::new(format!("{column} must be a JSON list")))?;
-        Ok(list)
     }
 }
 

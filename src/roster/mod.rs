@@ -5,8 +5,9 @@
 //!
 //! * [`Roster`]: the apps of the configuration and those of a table, put in force together.
 //! * [`table`]: the task that reads the table. [`rows`]: its rows, from each kind of database.
-//! * [`layout`]: whose table it is, and what its columns mean.
+//! * [`layout`]: whose table it is, and what its columns mean. [`columns`]: what is written in them.
 
+mod columns;
 mod layout;
 mod rows;
 mod table;

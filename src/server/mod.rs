@@ -6,16 +6,18 @@
 //! * [`forwarded`]: who the client is behind trusted proxies.
 //! * [`accept`]: connections in, HTTP over each.
 //! * [`threads`]: where connections live.
+//! * [`parts`]: what a server consists of, put together.
+//! * [`error`]: why one cannot start.
 //!
 //! [`run`] takes its surroundings from outside, so that a test starts it on port 0.
 
 mod accept;
+mod error;
 mod forwarded;
 mod listen;
+mod parts;
 mod threads;
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +25,6 @@ use std::time::Duration;
 use gema_protocol::code::Code;
 use gema_protocol::liveness::Liveness;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -31,40 +32,21 @@ use tracing::{debug, error, info};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+pub use self::error::ServerError;
 pub use self::listen::{Listener, bind, listen_on};
 
 use self::accept::Acceptor;
 use self::listen::Tls;
+use self::parts::Parts;
 use self::threads::Threads;
 use crate::admin;
-use crate::apps::{Apps, PerApp, SigningApp};
-use crate::auth::{AuthSetupError, Authorizer};
-use crate::broker::Broker;
-use crate::bus::{self, Bus};
-use crate::chat::Chat;
-use crate::cluster::Cluster;
-use crate::config::{self, AppRows, Config, ConfigError};
-use crate::gateway::admission::Admission;
-use crate::gateway::fallback::Sessions;
-use crate::gateway::plain::Plain;
-use crate::gateway::policies::Policies;
-use crate::gateway::pusher::Gateway;
-use crate::gateway::socketio;
-use crate::http::{self, Context};
+use crate::auth::Authorizer;
+use crate::config::{self, Config};
 use crate::hub::{Farewell, Hub, Settings};
-use crate::live::Live;
-use crate::metrics::Metrics;
-use crate::outbox::{self, Lag, Outbox};
-use crate::roster::{AppTable, Roster};
-use crate::store::Store;
-use crate::users::Users;
-use crate::webhooks::{self, Delivery, WebhookSetupError, Webhooks};
+use crate::roster::Roster;
 
 /// After the grace period, how long the last farewells may take to arrive.
 const LAST_FAREWELLS: Duration = Duration::from_secs(2);
-
-/// Absences on their way to being claimed at Redis, which takes a millisecond; what finds no room is held for longer.
-const CLAIMS: usize = 1024;
 
 /// How long a server that a load balancer watches goes on answering at least: two looks at `/ready`, a second apart.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -78,49 +60,6 @@ const ADMIN_PAUSE: Duration = Duration::from_millis(100);
 /// After that, how long the webhooks that are left may take.
 const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
 
-/// Why the server cannot start or had to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The address is taken, not ours, or not allowed.
-    #[error("cannot listen on {address}: {source} ({settings})")]
-    Bind {
-        /// Where it was to listen.
-        address: String,
-        /// The settings that say so.
-        settings: &'static str,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// The certificate or key cannot be used.
-    #[error("{setting} = {path:?}: {problem}")]
-    Tls {
-        /// `server.tls_cert` or `server.tls_key`.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The authorizer's settings cannot be used.
-    #[error(transparent)]
-    Auth(#[from] AuthSetupError),
-    /// The webhooks cannot be sent.
-    #[error(transparent)]
-    Webhooks(#[from] WebhookSetupError),
-    /// The embedded defaults are not in order.
-    #[error(transparent)]
-    Defaults(#[from] ConfigError),
-    /// The operating system gave no random number for the node's id.
-    #[error("no random number for the node's id: {0}")]
-    Random(#[from] getrandom::Error),
-    /// The operating system gave no thread for a shard.
-    #[error("no thread for a shard (server.shards): {0}")]
-    Threads(std::io::Error),
-    /// A shard panicked; its connections are lost, so the process must be started anew.
-    #[error("the engine failed: {0}")]
-    Engine(String),
-}
-
 /// Whether the server would start with this configuration, as far as can be told without listening: the
 /// certificate and the keys for tokens are read and judged.
 ///
@@ -130,21 +69,6 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
     listen::tls(&config.server)?;
     Authorizer::new(config.auth.settings.clone())?;
     Ok(())
-}
-
-impl ServerError {
-    /// Whether a setting is at fault.
-    pub fn is_config(&self) -> bool {
-        matches!(self, ServerError::Tls { .. } | ServerError::Auth(_))
-    }
-
-    fn tls(setting: &'static str, path: &Path, problem: &dyn Display) -> ServerError {
-        ServerError::Tls {
-            setting,
-            path: path.to_owned(),
-            problem: problem.to_string(),
-        }
-    }
 }
 
 /// What whoever runs a server has to say to it.
@@ -199,7 +123,7 @@ pub async fn run(
         mut outbox,
         roster,
         app_table: _app_table,
-    } = parts(&config, &hub, node)?;
+    } = Parts::new(&config, &hub, node)?;
 
     let (stop, stopped) = watch::channel(false);
     let acceptor = Acceptor::new(
@@ -312,159 +236,4 @@ fn engine_failed(ended: Result<(), tokio::task::JoinError>) -> ServerError {
     let problem = ended.map_or_else(|error| error.to_string(), |()| "a shard ended".into());
     error!(%problem, "the engine failed");
     ServerError::Engine(problem)
-}
-
-/// What a server consists of, beside its listener.
-struct Parts {
-    context: Arc<Context>,
-    /// Says when the last connection has gone.
-    empty: mpsc::Receiver<()>,
-    delivery: Delivery,
-    /// With other nodes.
-    cluster: Option<Cluster>,
-    /// With a table of events to publish.
-    outbox: Option<Outbox>,
-    /// The apps in force.
-    roster: Arc<Roster>,
-    /// With a table of apps; dropped, it is read no more.
-    app_table: Option<AppTable>,
-}
-
-fn parts(config: &Config, hub: &Arc<Hub>, node: u64) -> Result<Parts, ServerError> {
-    let limits = &config.limits;
-    let apps = Arc::new(Apps::new(config.apps.clone()));
-    let (bus, inbox) = config
-        .redis
-        .as_ref()
-        .map(|redis| Bus::start(bus_settings(redis), node, &apps))
-        .unzip();
-    let (claims, lasted) = mpsc::channel(CLAIMS);
-    let claims = bus.is_some().then_some(&claims);
-    let (webhooks, delivery) = Webhooks::start(&apps, &webhooks::Settings::default(), claims)?;
-    let live = Arc::new(Live::default());
-    let max_members = limits.presence_members;
-    let broker = Broker::start(
-        hub.clone(),
-        webhooks.clone(),
-        live.clone(),
-        bus.clone(),
-        apps.clone(),
-        max_members,
-    );
-    let users = Users::new(hub.clone(), bus.clone(), apps.clone());
-    let metrics = Arc::new(Metrics::new(&http::ROUTES));
-    let store = config
-        .needs_database()
-        .then(|| Store::start(&config.database));
-    let authorizer = Authorizer::new(config.auth.settings.clone())?;
-    let authorizer = Arc::new(authorizer.asking(store.clone()));
-    let (admission, empty) = Admission::new(limits, &apps.all());
-    let chat = config.chat.as_ref().zip(store.as_ref());
-    let chat = chat.map(|(settings, store)| {
-        // The one whose channels its users' tokens open.
-        let app = apps.by_id(&config.auth.app).map_or(0, |app| app.index);
-        let (broker, metrics) = (broker.clone(), metrics.clone());
-        Chat::start(settings.content_chars, store.clone(), broker, metrics, app)
-    });
-    let gateway = Arc::new(Gateway {
-        hub: hub.clone(),
-        broker: broker.clone(),
-        users: users.clone(),
-        admission,
-        policies: Policies::new(limits.clone()),
-        apps: apps.clone(),
-        authorizer: authorizer.clone(),
-        metrics: metrics.clone(),
-        chat,
-        live,
-        activity_timeout_s: limits.activity_timeout_s as u32,
-        message_bytes: limits.message_bytes,
-    });
-    let cluster = bus
-        .clone()
-        .zip(inbox)
-        .map(|(bus, inbox)| Cluster::start(bus, inbox, gateway.clone(), webhooks.clone(), lasted));
-    let fallback = config
-        .gateways
-        .http_fallback
-        .then(|| Sessions::new(gateway.clone(), limits.max_connections));
-    let (outbox, outbox_lag) = store
-        .clone()
-        .zip(config.outbox.clone())
-        .map(|(store, settings)| {
-            let means = outbox::Means {
-                store,
-                broker: broker.clone(),
-                bus: bus.clone(),
-                apps: apps.clone(),
-                first_app: config
-                    .apps
-                    .first()
-                    .map_or_else(String::new, |app| app.id.clone()),
-                limits: limits.clone(),
-                metrics: metrics.clone(),
-            };
-            let lag = Arc::new(Lag::default());
-            (Outbox::start(means, settings, lag.clone()), lag)
-        })
-        .unzip();
-    let roster = Roster::new(gateway.clone(), webhooks.clone(), config.apps.clone());
-    let app_table = match (&store, &config.database.apps) {
-        (Some(store), Some(table)) => {
-            let judge = AppRows::new(&config.server.host)?;
-            let (store, table) = (store.clone(), table.clone());
-            Some(AppTable::start(store, roster.clone(), table, judge))
-        }
-        _ => None,
-    };
-    let signing_app = SigningApp::new(apps.clone(), &config.auth.app);
-    let socketio = socketio::Door::new(config, gateway.clone(), signing_app.clone());
-    let plain = config.gateways.plain_path.clone().map(|path| {
-        Arc::new(Plain {
-            gateway: gateway.clone(),
-            app: signing_app.clone(),
-            path,
-            user_channels: config.gateways.user_channels.clone(),
-        })
-    });
-    let context = Context {
-        socketio,
-        gateways: config.gateways.clone(),
-        fallback,
-        plain,
-        rates: PerApp::default(),
-        signing_app,
-        limits: limits.clone(),
-        path_prefix: config.server.path_prefix.clone(),
-        background: Handle::current(),
-        draining: false.into(),
-        ready_asked_ms: 0.into(),
-        bus,
-        webhooks,
-        store,
-        outbox_lag,
-        metrics,
-        apps,
-        broker,
-        users,
-        gateway,
-        authorizer,
-    };
-    Ok(Parts {
-        context: Arc::new(context),
-        empty,
-        delivery,
-        cluster,
-        outbox,
-        roster,
-        app_table,
-    })
-}
-
-fn bus_settings(redis: &config::Redis) -> bus::Settings {
-    bus::Settings {
-        servers: redis.servers.clone(),
-        prefix: redis.prefix.clone(),
-        lease: Duration::from_secs(redis.node_lease_s),
-    }
 }

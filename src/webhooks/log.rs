@@ -23,6 +23,8 @@ pub struct Delivery {
     pub unix_ms: u64,
     /// The place of the webhook in the app's list.
     pub webhook: usize,
+    /// The receiver's number among all that the app has had.
+    pub(super) sender: u32,
     /// Scheme, host and port of the URL; what follows them may be a secret.
     pub receiver: String,
     /// What was sent.
@@ -96,6 +98,7 @@ mod tests {
             number,
             unix_ms: 0,
             webhook: 0,
+            sender: 1,
             receiver: String::new(),
             body: vec![b'x'; bytes].into(),
             outcome: Outcome::Answered(StatusCode::OK),

@@ -5,8 +5,10 @@
 //! * [`event`]: what can happen, and its form in a request.
 //! * [`grace`], [`misses`]: what is held back, or told once for many.
 //! * [`queue`]: what one receiver has yet to be told, and when; pure.
-//! * [`sender`]: carries a queue out over HTTP. [`source`]: all of them for one app.
+//! * [`sender`]: carries a queue out over HTTP. [`receivers`]: those of one app, whose list may change.
+//! * [`source`]: one app: what is held back, and whom it is told to.
 //! * [`log`]: the last deliveries of each app, to be looked at and sent again by hand.
+//! * [`settings`]: times and bounds.
 //!
 //! [`Webhooks::emit`] never waits: it takes short locks and queues. One task a receiver sends, and one task an app tells
 //! of absences that have lasted. Of what is sent, a channel's events arrive in the order in which they were emitted,
@@ -17,7 +19,9 @@ mod grace;
 mod log;
 mod misses;
 mod queue;
+mod receivers;
 mod sender;
+mod settings;
 mod source;
 
 use std::collections::VecDeque;
@@ -33,65 +37,14 @@ use tracing::warn;
 
 pub use self::event::Event;
 pub use self::log::{Delivery as Attempt, Outcome};
+pub use self::settings::Settings;
 
 use self::source::Source;
 use crate::apps::{App, Apps, PerApp};
 
 /// Sources that end at a time. Each has what waits for it and a task, for the five minutes of [`Settings::give_up`] at most;
-/// webhooks that change every few seconds, of receivers that do not answer, come to this.
+/// apps that come and go every few seconds, of receivers that do not answer, come to this.
 const MOST_ENDING: usize = 256;
-
-/// Times and bounds. The defaults are what a server uses; tests have less patience.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// How long a channel must stay empty, or a user away, to be told of.
-    pub grace: Duration,
-    /// For how long one miss in a cache channel stands for all.
-    pub cache_miss_pause: Duration,
-    /// The pause after the first failed attempt; it doubles with each one.
-    pub first_retry: Duration,
-    /// The longest pause.
-    pub longest_retry: Duration,
-    /// An event is given up this long after it happened.
-    pub give_up: Duration,
-    /// How long a receiver may take for its answer.
-    pub patience: Duration,
-    /// Requests under way to one receiver.
-    pub in_flight: usize,
-    /// Events that may wait for one receiver.
-    pub queue_events: usize,
-    /// Bytes of them.
-    pub queue_bytes: usize,
-}
-
-/// The grace, the five minutes and the growing pauses are Pusher's; SDKs refuse bodies older than five minutes.
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            grace: Duration::from_secs(3),
-            cache_miss_pause: Duration::from_secs(1),
-            first_retry: Duration::from_secs(1),
-            longest_retry: Duration::from_secs(60),
-            give_up: Duration::from_secs(5 * 60),
-            patience: Duration::from_secs(10),
-            // A receiver that takes 50 ms then gets 160 a second, and is not flooded after an outage.
-            in_flight: 8,
-            // An outage of a minute at 160 events a second, and memory that a small machine has.
-            queue_events: 10_000,
-            queue_bytes: 16 * 1024 * 1024,
-        }
-    }
-}
-
-impl Settings {
-    /// The pause after this many failed attempts: half of it fixed, half as `random` says.
-    fn backoff(&self, attempts: u32, random: u32) -> Duration {
-        let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
-        let longest = self.first_retry.saturating_mul(doubled);
-        let half = longest.min(self.longest_retry) / 2;
-        half + half.mul_f64(f64::from(random) / f64::from(u32::MAX))
-    }
-}
 
 /// What became of the events, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,8 +132,8 @@ impl Webhooks {
         Ok((webhooks, delivery))
     }
 
-    /// Tells this app's receivers from now on, and signs as it does. Where they are not those of before, these get what
-    /// waits for them, as after [`Webhooks::retire`].
+    /// Tells this app's receivers from now on, and signs as it does. Those that stay as they were keep what waits for them and
+    /// its order; the others get what waits for them.
     ///
     /// # Errors
     ///
@@ -190,10 +143,8 @@ impl Webhooks {
             self.retire(app.index);
             return Ok(());
         }
-        if let Some(source) = self.source(app.index)
-            && source.tells(&app.webhooks)
-        {
-            source.sign_as(app);
+        if let Some(source) = self.source(app.index) {
+            source.renew(app);
             return Ok(());
         }
         let client = self.client()?;

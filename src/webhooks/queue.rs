@@ -2,7 +2,9 @@
 //!
 //! Invariant: of a lane at most one request exists, and what arrived later waits behind it, also while it is tried
 //! again. A lane is one channel, so a channel's events arrive in their order and no channel waits for another. With a
-//! batching window all channels share one lane, because one request then holds events of many.
+//! batching window all channels share one lane, because one request then holds events of many. `lane` is one of them.
+
+mod lane;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -12,13 +14,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gema_protocol::channel::ChannelName;
 
+use self::lane::{Lane, Request, State, Waiting};
 use super::{Settings, Totals};
 
 /// Events in one request. As many as keep a receiver that handles them one by one within its ten seconds.
 const BATCH_EVENTS: usize = 100;
-
-/// Bytes of events in one request, of which one is always taken: common body parsers stop at 100 kB.
-const BATCH_BYTES: usize = 64 * 1024;
 
 /// The channel, or `None` for all channels together.
 type LaneName = Option<ChannelName>;
@@ -41,34 +41,6 @@ pub(super) struct Queue {
     silent: bool,
     notes: Vec<Note>,
     totals: Totals,
-}
-
-struct Lane {
-    waiting: VecDeque<Waiting>,
-    request: Option<Request>,
-    state: State,
-}
-
-#[derive(PartialEq, Eq)]
-enum State {
-    Ready,
-    Parked(Instant),
-    Sending,
-}
-
-struct Waiting {
-    json: Arc<str>,
-    happened: Instant,
-    time_ms: u64,
-}
-
-/// A request as it is sent, the same at every attempt.
-struct Request {
-    body: Bytes,
-    events: usize,
-    bytes: usize,
-    happened: Instant,
-    attempts: u32,
 }
 
 /// The time from the first failure until nothing is left to be tried again.
@@ -290,6 +262,16 @@ impl Queue {
         }
     }
 
+    /// The receiver gets nothing more: [`Next::End`] comes at once. Gives the number of events that were dropped.
+    pub(super) fn give_up_all(&mut self) -> usize {
+        self.ending = true;
+        self.lanes.clear();
+        self.bytes = 0;
+        let dropped = std::mem::take(&mut self.events);
+        self.totals.given_up += dropped as u64;
+        dropped
+    }
+
     /// Events that are neither delivered nor given up.
     pub(super) fn len(&self) -> usize {
         self.events
@@ -383,37 +365,6 @@ impl Queue {
         {
             self.notes.push(Note::RoomAgain { lost });
         }
-    }
-}
-
-impl Lane {
-    /// What to send: the request of the last attempt, or a new one of at most so many events; `None` if nothing waits.
-    fn body(&mut self, most: usize) -> Option<Bytes> {
-        if let Some(request) = &self.request {
-            return Some(request.body.clone());
-        }
-        let first = self.waiting.front()?;
-        let (happened, time_ms) = (first.happened, first.time_ms);
-        let mut batch: Vec<Arc<str>> = Vec::new();
-        let mut bytes = 0;
-        while batch.len() < most
-            && let Some(event) = self
-                .waiting
-                .pop_front_if(|event| batch.is_empty() || bytes + event.json.len() <= BATCH_BYTES)
-        {
-            bytes += event.json.len();
-            batch.push(event.json);
-        }
-        let events = batch.join(",");
-        let body = Bytes::from(format!("{{\"time_ms\":{time_ms},\"events\":[{events}]}}"));
-        self.request = Some(Request {
-            body: body.clone(),
-            events: batch.len(),
-            bytes,
-            happened,
-            attempts: 0,
-        });
-        Some(body)
     }
 }
 

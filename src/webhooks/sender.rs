@@ -26,10 +26,10 @@ const ANSWER_BYTES: usize = 16 * 1024;
 
 /// One receiver of one app.
 pub(super) struct Sender {
-    /// Signs the requests; another when its key or secret has changed.
-    app: RwLock<Arc<App>>,
-    /// Its place in the app's list of webhooks.
-    index: usize,
+    /// Among all receivers that the app has had.
+    number: u32,
+    /// Another when the app has changed and this receiver has not.
+    stands_for: RwLock<StandsFor>,
     webhook: Webhook,
     client: Client,
     in_flight: usize,
@@ -38,31 +38,52 @@ pub(super) struct Sender {
     log: Arc<Log>,
 }
 
+/// Whom requests come from.
+#[derive(Clone)]
+struct StandsFor {
+    /// Signs them.
+    app: Arc<App>,
+    /// The receiver's place in the app's list of webhooks.
+    place: usize,
+}
+
 impl Sender {
-    /// One for each of the app's webhooks.
-    pub(super) fn all_of(
+    /// For one of the app's webhooks, with its number among all there have been and its place in the list.
+    pub(super) fn new(
         app: &Arc<App>,
+        webhook: &Webhook,
+        (number, place): (u32, usize),
         client: &Client,
         settings: &Settings,
         log: &Arc<Log>,
-    ) -> Vec<Arc<Sender>> {
-        let webhooks = app.webhooks.iter().enumerate();
-        let senders = webhooks.map(|(index, webhook)| Sender {
-            app: RwLock::new(app.clone()),
-            index,
+    ) -> Sender {
+        let app = app.clone();
+        Sender {
+            number,
+            stands_for: RwLock::new(StandsFor { app, place }),
             webhook: webhook.clone(),
             client: client.clone(),
             in_flight: settings.in_flight,
             queue: Mutex::new(Queue::new(*settings, webhook.batch)),
             wake: Notify::new(),
             log: log.clone(),
-        });
-        senders.map(Arc::new).collect()
+        }
     }
 
-    /// From now on requests are signed as by this app.
-    pub(super) fn sign_as(&self, app: Arc<App>) {
-        *self.app.write().unwrap_or_else(PoisonError::into_inner) = app;
+    /// Its number among all receivers that the app has had.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether it tells this receiver, just so.
+    pub(super) fn tells(&self, webhook: &Webhook) -> bool {
+        self.webhook == *webhook
+    }
+
+    /// From now on requests are signed as by this app, in whose list the receiver has this place.
+    pub(super) fn stand_for(&self, app: Arc<App>, place: usize) {
+        let stands_for = self.stands_for.write();
+        *stands_for.unwrap_or_else(PoisonError::into_inner) = StandsFor { app, place };
     }
 
     /// Whether the receiver wants to be told.
@@ -83,10 +104,17 @@ impl Sender {
         }
     }
 
-    /// Tells that the server ends: [`Sender::run`] returns when the queue is empty.
+    /// Nothing more comes: [`Sender::run`] returns when the queue is empty.
     pub(super) fn end(&self) {
         self.queue().end();
         self.wake.notify_one();
+    }
+
+    /// Ends at once; gives the number of events that were dropped with it.
+    pub(super) fn give_up(&self) -> usize {
+        let dropped = self.queue().give_up_all();
+        self.wake.notify_one();
+        dropped
     }
 
     /// Events that are neither delivered nor given up.
@@ -160,7 +188,7 @@ impl Sender {
     /// Sends a signed request and writes down what became of it.
     async fn send(&self, body: Bytes, is_replay: bool) -> Arc<Delivery> {
         let (unix_ms, began) = (clock::unix_ms(), Instant::now());
-        let (webhook, app) = (&self.webhook, self.app());
+        let (webhook, StandsFor { app, place }) = (&self.webhook, self.stands_for());
         let request = self.client.post(webhook.url.clone());
         let request = request
             .headers(webhook.headers.clone())
@@ -179,7 +207,8 @@ impl Sender {
         self.log.write(|number| Delivery {
             number,
             unix_ms,
-            webhook: self.index,
+            webhook: place,
+            sender: self.number,
             receiver: webhook.url.origin().ascii_serialization(),
             body,
             outcome,
@@ -193,8 +222,8 @@ impl Sender {
         match outcome {
             Ok(()) => self.queue().delivered(job, now),
             Err(failure) => {
-                let (app, webhook) = (&self.app().id, self.index);
-                debug!(app, webhook, reason = %failure.reason, "a webhook's request failed");
+                let StandsFor { app, place } = self.stands_for();
+                debug!(app = app.id, webhook = place, reason = %failure.reason, "a webhook's request failed");
                 // Without a random number the pauses are only less spread.
                 let random = getrandom::u32().unwrap_or_default();
                 self.queue().failed(job, failure, random, now);
@@ -204,7 +233,8 @@ impl Sender {
 
     /// The host alone stands for the receiver: what follows it may be a secret.
     fn log(&self, note: Note) {
-        let (app, webhook) = (&self.app().id, self.index);
+        let StandsFor { app, place } = self.stands_for();
+        let (app, webhook) = (&app.id, place);
         let host = self.webhook.url.host_str().unwrap_or_default();
         match note {
             Note::Failing { reason } => {
@@ -245,9 +275,9 @@ impl Sender {
         }
     }
 
-    fn app(&self) -> Arc<App> {
-        let app = self.app.read();
-        app.unwrap_or_else(PoisonError::into_inner).clone()
+    fn stands_for(&self) -> StandsFor {
+        let stands_for = self.stands_for.read();
+        stands_for.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

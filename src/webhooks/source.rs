@@ -1,8 +1,9 @@
 //! The webhooks of one app: what happens in its channels passes the grace and lands in the queue of each receiver that wants
-//! it. A source begins with its app, and ends with it once all is delivered or given up.
+//! it. A source begins with its app's first webhook, and ends with the last once all is delivered or given up; the receivers come
+//! and go meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use reqwest::Client;
@@ -14,9 +15,10 @@ use super::event::Event;
 use super::grace::{Absence, Grace};
 use super::log::{Delivery, Log};
 use super::misses::Misses;
+use super::receivers::Receivers;
 use super::sender::Sender;
 use super::{Lasted, Settings, Totals};
-use crate::apps::{App, Webhook, WebhookEvent, WebhookEvents};
+use crate::apps::App;
 
 /// Absences told in one go, before others get at the lock.
 const AT_ONCE: usize = 64;
@@ -25,18 +27,18 @@ const AT_ONCE: usize = 64;
 pub(super) struct Source {
     /// The app's number.
     app: u32,
-    /// What it was made for.
-    webhooks: Vec<Webhook>,
+    settings: Settings,
+    client: Client,
     /// With other nodes: where absences go that have lasted.
     claims: Option<mpsc::Sender<Lasted>>,
     /// The server ends, and absences are left to the other nodes.
     others_inherit: AtomicBool,
-    /// Events that have to be looked at, which are more than those somebody wants: a return ends an absence.
-    relevant: WebhookEvents,
     held_back: Mutex<HeldBack>,
     /// An absence is held, or the server ends.
     wake: Notify,
-    senders: Vec<Arc<Sender>>,
+    receivers: RwLock<Receivers>,
+    /// Some are new.
+    renewed: Notify,
     log: Arc<Log>,
 }
 
@@ -53,28 +55,40 @@ impl Source {
         settings: &Settings,
         claims: Option<&mpsc::Sender<Lasted>>,
     ) -> Source {
-        let wanted = app.webhooks.iter().map(|webhook| webhook.events);
-        let log = Arc::new(Log::default());
-        Source {
+        let source = Source {
             app: app.index,
-            webhooks: app.webhooks.clone(),
+            settings: *settings,
+            client: client.clone(),
             claims: claims.cloned(),
             others_inherit: AtomicBool::new(false),
-            relevant: with_opposites(wanted.fold(WebhookEvents::default(), WebhookEvents::union)),
             held_back: Mutex::new(HeldBack {
                 grace: Grace::new(settings.grace),
                 misses: Misses::new(settings.cache_miss_pause),
                 ending: false,
             }),
             wake: Notify::new(),
-            senders: Sender::all_of(app, client, settings, &log),
-            log,
-        }
+            receivers: RwLock::default(),
+            renewed: Notify::new(),
+            log: Arc::default(),
+        };
+        source.renew(app);
+        source
     }
 
-    /// Whether it tells just these receivers.
-    pub(super) fn tells(&self, webhooks: &[Webhook]) -> bool {
-        self.webhooks == webhooks
+    /// From now on the receivers of this app's list are told, and requests are signed with its key and secret. A receiver that
+    /// stays as it was keeps what waits for it; one that is named no more is given that, and nothing after it.
+    pub(super) fn renew(&self, app: &Arc<App>) {
+        self.receivers_mut().renew(app, |webhook, number, place| {
+            Sender::new(
+                app,
+                webhook,
+                (number, place),
+                &self.client,
+                &self.settings,
+                &self.log,
+            )
+        });
+        self.renewed.notify_one();
     }
 
     pub(super) fn log(&self) -> &Log {
@@ -84,19 +98,12 @@ impl Source {
     /// As [`Webhooks::replay`](super::Webhooks::replay).
     pub(super) async fn replay(&self, number: u64) -> Option<Arc<Delivery>> {
         let attempt = self.log.get(number)?;
-        let sender = self.senders.get(attempt.webhook)?;
+        let sender = self.receivers().numbered(attempt.sender)?.clone();
         Some(sender.replay(&attempt).await)
     }
 
-    /// From now on requests are signed with this app's key and secret.
-    pub(super) fn sign_as(&self, app: &Arc<App>) {
-        for sender in &self.senders {
-            sender.sign_as(app.clone());
-        }
-    }
-
     pub(super) fn take(&self, event: Event) {
-        if !self.relevant.contains(event.kind()) {
+        if !self.receivers().concerns(event.kind()) {
             return;
         }
         let now = Instant::now();
@@ -130,7 +137,8 @@ impl Source {
     /// Queues the event for every receiver that wants it.
     pub(super) fn tell(&self, event: &Event) {
         let mut json = None;
-        for sender in self.senders.iter().filter(|sender| sender.wants(event)) {
+        let receivers = self.receivers();
+        for sender in receivers.named().iter().filter(|one| one.wants(event)) {
             let json = json.get_or_insert_with(|| event.to_json());
             sender.push(event, json.clone());
         }
@@ -162,9 +170,8 @@ impl Source {
 
     /// Begins the grace of an absence that Redis holds, if somebody wants to know.
     pub(super) fn hold_claimable(&self, event: &Event) {
-        if self.relevant.contains(event.kind())
-            && let Some(absence) = Absence::begun_by(event)
-        {
+        let is_relevant = self.receivers().concerns(event.kind());
+        if is_relevant && let Some(absence) = Absence::begun_by(event) {
             self.hold(&mut self.held_back(), absence, Instant::now());
         }
     }
@@ -191,22 +198,37 @@ impl Source {
 
     /// Events that are neither delivered nor given up.
     pub(super) fn waiting(&self) -> usize {
-        self.senders.iter().map(|sender| sender.waiting()).sum()
+        self.receivers().waiting()
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let each = self.senders.iter().map(|sender| sender.totals());
-        each.fold(Totals::default(), Totals::and)
+        self.receivers().totals()
     }
 
     /// Delivers until the end, in a task for each receiver; dropped, they end at once.
     pub(super) async fn run(self: Arc<Self>) {
         let mut tasks = JoinSet::new();
-        for sender in &self.senders {
-            tasks.spawn(sender.clone().run());
+        let absences = self.clone().tell_absences();
+        let mut absences = std::pin::pin!(absences);
+        let mut is_ending = false;
+        loop {
+            let new = self.receivers_mut().take_new();
+            for sender in new {
+                tasks.spawn(sender.run());
+            }
+            if is_ending && tasks.is_empty() {
+                return;
+            }
+            tokio::select! {
+                () = &mut absences, if !is_ending => {
+                    // Only now: what was held is in the queues, so that they do not find themselves empty too early.
+                    self.receivers_mut().end();
+                    is_ending = true;
+                }
+                Some(_) = tasks.join_next() => self.receivers_mut().settle(),
+                () = self.renewed.notified() => {}
+            }
         }
-        tasks.spawn(self.tell_absences());
-        while tasks.join_next().await.is_some() {}
     }
 
     /// Tells of absences when they have lasted, until the end.
@@ -232,10 +254,6 @@ impl Source {
                 }
             }
         }
-        // Only now: what was held is in the queues, so that they do not find themselves empty too early.
-        for sender in &self.senders {
-            sender.end();
-        }
     }
 
     pub(super) fn end_grace(&self) {
@@ -258,17 +276,16 @@ impl Source {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// With whichever of occupied and vacated, of added and removed, is missing from the pair.
-fn with_opposites(events: WebhookEvents) -> WebhookEvents {
-    use WebhookEvent::{ChannelOccupied, ChannelVacated, MemberAdded, MemberRemoved};
-    let pairs = [
-        [ChannelOccupied, ChannelVacated],
-        [MemberAdded, MemberRemoved],
-    ];
-    let touched = pairs
-        .into_iter()
-        .filter(|pair| pair.iter().any(|event| events.contains(*event)));
-    events.union(touched.flatten().collect())
+    fn receivers(&self) -> RwLockReadGuard<'_, Receivers> {
+        self.receivers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn receivers_mut(&self) -> RwLockWriteGuard<'_, Receivers> {
+        self.receivers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }

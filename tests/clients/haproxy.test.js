@@ -6,7 +6,8 @@ import { Agent } from "node:http";
 import { after, test } from "node:test";
 
 import { Page, Publisher } from "./load.js";
-import { Node, handshakeFrom, haproxySettings, run, smuggle, startHaproxy, startRedis } from "./nodes.js";
+import { Node, haproxySettings, run, smuggle, startHaproxy, startRedis } from "./nodes.js";
+import { holdsBehind } from "./proxied.js";
 import { ROOT, backend, connect, connected, get, heard, subscribed, until, within } from "./support.js";
 
 const HAPROXY_CFG = `${ROOT}/config/haproxy.cfg`;
@@ -16,6 +17,8 @@ const redis = await startRedis(after);
 const settings = { GEMA_REDIS__URL: redis, GEMA_SERVER__SHUTDOWN_GRACE_S: String(GRACE_S) };
 const nodes = [await Node.start(after, settings), await Node.start(after, settings)];
 const proxy = await startHaproxy(after, nodes);
+
+holdsBehind("HAProxy", proxy, startHaproxy, settings);
 
 test("HAProxy takes config/haproxy.cfg without a warning", async (t) => {
   const env = haproxySettings(nodes, proxy.port);
@@ -35,28 +38,9 @@ test("HAProxy gives connections to every node, and one hears what another's back
   }
 });
 
-test("sessions without a WebSocket stay on their node", async (t) => {
-  const http = { httpHost: proxy.host, httpPort: proxy.port, enabledTransports: ["xhr_streaming"] };
-  const clients = Array.from({ length: 6 }, () => connect(t, proxy, http));
-  // A subscription is a request of its own, which has to find the session.
-  const channels = await Promise.all(clients.map((client) => subscribed(client.subscribe("plain"))));
-  const all = channels.map((channel) => heard(channel, "hello"));
-  await backend(proxy).trigger("plain", "hello", {});
-  await Promise.all(all);
-});
-
 test("no request can be smuggled past HAProxy", async () => {
   const answered = await smuggle(proxy);
   assert.deepEqual([...new Set(answered)], ["200 up"]);
-});
-
-test("the address of the client reaches gema through HAProxy, not the one it claims to have", async (t) => {
-  const hook = (end) => t.after(end);
-  const node = await Node.start(hook, { ...settings, GEMA_LOG: "debug" });
-  const alone = await startHaproxy(hook, [node, node]);
-  handshakeFrom(t, "127.0.0.9", alone, "203.0.113.7");
-  await node.logs("127.0.0.9");
-  assert.ok(!node.program.said("203.0.113.7"));
 });
 
 test("a rolling restart fails no request and costs no event of a page that is connected", async (t) => {

@@ -5,13 +5,16 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 
 import { Page } from "./load.js";
-import { Node, handshakeFrom, nginxArguments, run, smuggle, startNginx, startRedis } from "./nodes.js";
+import { Node, nginxArguments, run, smuggle, startNginx, startRedis } from "./nodes.js";
+import { holdsBehind } from "./proxied.js";
 import { backend, connect, get, heard, subscribed } from "./support.js";
 
 const redis = await startRedis(after);
 const settings = { GEMA_REDIS__URL: redis, GEMA_SERVER__SHUTDOWN_GRACE_S: "2" };
 const nodes = [await Node.start(after, settings), await Node.start(after, settings)];
 const proxy = await startNginx(after, nodes);
+
+holdsBehind("nginx", proxy, startNginx, settings);
 
 test("nginx takes config/nginx.conf without a warning", async (t) => {
   const hook = (end) => t.after(end);
@@ -31,27 +34,9 @@ test("WebSockets and the HTTP API pass through nginx to every node", async (t) =
   await Promise.all(all);
 });
 
-test("sessions without a WebSocket stay on their node behind nginx", async (t) => {
-  const http = { httpHost: proxy.host, httpPort: proxy.port, enabledTransports: ["xhr_streaming"] };
-  const clients = Array.from({ length: 6 }, () => connect(t, proxy, http));
-  const channels = await Promise.all(clients.map((client) => subscribed(client.subscribe("plain"))));
-  const all = channels.map((channel) => heard(channel, "hello"));
-  await backend(proxy).trigger("plain", "hello", {});
-  await Promise.all(all);
-});
-
 test("no request can be smuggled past nginx", async () => {
   const answered = await smuggle(proxy);
   assert.deepEqual([...new Set(answered)], ["200 up"]);
-});
-
-test("the address of the client reaches gema through nginx, not the one it claims to have", async (t) => {
-  const hook = (end) => t.after(end);
-  const node = await Node.start(hook, { ...settings, GEMA_LOG: "debug" });
-  const alone = await startNginx(hook, [node, node]);
-  handshakeFrom(t, "127.0.0.9", alone, "203.0.113.7");
-  await node.logs("127.0.0.9");
-  assert.ok(!node.program.said("203.0.113.7"));
 });
 
 test("pages that a node sends away are let in by another at their first attempt", async (t) => {

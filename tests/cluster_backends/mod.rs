@@ -17,7 +17,8 @@ const COMMANDS: &str = "+script|load +evalsha +ping +publish +subscribe +unsubsc
     +sadd +set +sismember +srem +time +unlink +zadd +zrangebyscore +zrem +zscore";
 
 /// What it asks of a Redis Cluster in place of publish, subscribe and unsubscribe.
-const CLUSTER_COMMANDS: &str = "+cluster|info +cluster|slots +spublish +ssubscribe +sunsubscribe";
+const CLUSTER_COMMANDS: &str =
+    "+asking +cluster|info +cluster|slots +spublish +ssubscribe +sunsubscribe";
 
 /// The options of a server with a user who has these rights and no others.
 fn user(commands: &str) -> Vec<String> {
@@ -84,11 +85,15 @@ async fn a_server_over_tls_with_just_the_rights_that_gema_needs() {
 #[tokio::test]
 async fn sentinels_that_choose_another_master() {
     let mut master = Redis::start().await;
-    let _replica = Redis::replica_of(&master).await;
+    let replica = Redis::replica_of(&master).await;
     let sentinel = Redis::sentinel_of(&master).await;
     let url = format!("redis+sentinel://{}/service", sentinel.address());
     let mut scene = Scene::set(&url, "").await;
-    scene.outlives(|| master.kill()).await;
+    let end = async || {
+        replica.catches_up_with(&master).await;
+        master.kill();
+    };
+    scene.outlives(end).await;
     scene.plays_out().await;
 }
 
@@ -130,7 +135,7 @@ async fn a_cluster_whose_replica_takes_over_from_a_dead_master() {
     let victim = cluster
         .master_of(&format!("gema:{{app-id:c:{}}}", room(0)))
         .await;
-    scene.outlives(|| cluster.servers[victim].kill()).await;
+    scene.outlives(async || cluster.kill(victim).await).await;
     scene.plays_out().await;
 }
 
@@ -141,6 +146,6 @@ async fn a_cluster_that_loses_the_server_of_the_leases() {
     let url = cluster.servers[0].url();
     let mut scene = Scene::set(&url, "").await;
     let victim = cluster.master_of("gema:{nodes}").await;
-    scene.outlives(|| cluster.servers[victim].kill()).await;
+    scene.outlives(async || cluster.kill(victim).await).await;
     scene.plays_out().await;
 }

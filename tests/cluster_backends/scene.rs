@@ -107,7 +107,7 @@ impl Scene {
 
     /// `end` takes a server of Redis away, which another one replaces. Meanwhile one member goes, one comes, and
     /// something is published; in the end nothing of it is missing.
-    pub async fn outlives(&mut self, end: impl FnOnce()) {
+    pub async fn outlives(&mut self, end: impl AsyncFnOnce()) {
         let mut leavers = Vec::new();
         let mut ears = Vec::new();
         for name in NAMES {
@@ -120,7 +120,7 @@ impl Scene {
         self.truth.insert("leaves".into());
         self.agrees(Instant::now() + DEADLINE).await;
 
-        end();
+        end().await;
         for node in self.nodes() {
             until("it is cut off", async || node.ready().await.status == 503).await;
         }
@@ -228,6 +228,14 @@ impl Scene {
             // Asked where nobody is in it.
             assert_eq!(self.staying[0].users(&channel).await, users(["2"]));
         }
+        for name in NAMES {
+            let channel = room_of_one(name);
+            self.due.extend([
+                json!({ "name": "channel_occupied", "channel": channel }),
+                json!({ "name": "member_added", "channel": channel, "user_id": "2" }),
+            ]);
+        }
+        self.arrivals_are_told().await;
         self.dying.kill();
         let deadline = Instant::now() + NOTICED;
         self.truth.remove("2");
@@ -243,16 +251,27 @@ impl Scene {
             }
             self.is_due("member_removed", name, "2");
             let channel = room_of_one(name);
-            for event in ["member_added", "member_removed"] {
-                let event = json!({ "name": event, "channel": channel, "user_id": "2" });
-                self.due.push(event);
-            }
-            for event in ["channel_occupied", "channel_vacated"] {
-                self.due.push(json!({ "name": event, "channel": channel }));
-            }
+            self.due.extend([
+                json!({ "name": "member_removed", "channel": channel, "user_id": "2" }),
+                json!({ "name": "channel_vacated", "channel": channel }),
+            ]);
         }
         self.says_what_is_occupied(NAMES.map(room).collect()).await;
         drop(lonely);
+    }
+
+    /// Who has come has been told to the back end. What waits for a receiver dies with its node: a killed one takes the news
+    /// of whoever came a moment before with it, while what its end means is told by the others.
+    async fn arrivals_are_told(&mut self) {
+        let is_arrival =
+            |event: &&Value| event["name"] == "channel_occupied" || event["name"] == "member_added";
+        let due: Vec<Value> = self.due.iter().filter(is_arrival).cloned().collect();
+        self.receiver
+            .until("news of all who came", |receiver| {
+                let told = receiver.taken();
+                due.iter().all(|event| told.contains(event))
+            })
+            .await;
     }
 
     async fn all_is_told_once(mut self) {

@@ -78,10 +78,7 @@ async fn what_waits_for_a_slow_client_shows_at_its_connection() {
         "[limits]\noutbox_bytes = 30000000\nevent_data_bytes = 1100000\nrequest_bytes = 2000000",
     )
     .await;
-    let mut slow = Raw::upgrade(server.address, "/app/app-key").await;
-    let subscribe = br#"{"event":"pusher:subscribe","data":{"channel":"a"}}"#;
-    slow.write(&Raw::frame(0x81, subscribe)).await;
-    slow.through("subscription_succeeded").await;
+    let _slow = Raw::subscribed(server.address, "a").await;
     let padding = "x".repeat(1_000_000);
     for _ in 0..20 {
         server.trigger("a", "n", &padding).await;

@@ -218,6 +218,16 @@ impl Raw {
         raw
     }
 
+    /// One that is subscribed to a public channel, and reads no further than its acknowledgement.
+    pub async fn subscribed(address: SocketAddr, channel: &str) -> Raw {
+        let mut raw = Raw::upgrade(address, "/app/app-key").await;
+        let data = json!({ "channel": channel });
+        let message = json!({ "event": "pusher:subscribe", "data": data }).to_string();
+        raw.write(&Raw::frame(0x81, message.as_bytes())).await;
+        raw.through("subscription_succeeded").await;
+        raw
+    }
+
     pub fn upgrade_request(path: &str) -> String {
         format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -58,6 +58,28 @@ impl Redis {
         replica
     }
 
+    /// Waits until this replica has all that its master has been told so far: what a master has not passed on yet dies with it.
+    pub async fn catches_up_with(&self, master: &Redis) {
+        let told = master.replication("master_repl_offset:").await;
+        until("the replica has what its master has", async || {
+            self.replication("slave_repl_offset:").await >= told
+        })
+        .await;
+    }
+
+    /// A number out of what it says of its replication; `None` where it has none of this name.
+    async fn replication(&self, name: &str) -> Option<u64> {
+        let info: String = self.command(&["INFO", "replication"]).await;
+        info.lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// Whether it is a replica of this one.
+    pub async fn is_replica_of(&self, master: &Redis) -> bool {
+        let port = u64::from(master.address().port());
+        self.replication("master_port:").await == Some(port)
+    }
+
     /// A sentinel of this master, whose name is `service`, that has found its replica and decides alone.
     pub async fn sentinel_of(master: &Redis) -> Redis {
         let mut sentinel = Redis::new("redis-sentinel", Port::free());

@@ -57,6 +57,16 @@ impl RedisCluster {
         cluster
     }
 
+    /// Kills a master, whose replica has all that it had.
+    pub async fn kill(&mut self, master: usize) {
+        for server in &self.servers {
+            if server.is_replica_of(&self.servers[master]).await {
+                server.catches_up_with(&self.servers[master]).await;
+            }
+        }
+        self.servers[master].kill();
+    }
+
     /// The server that has the key's slot, as an index.
     pub async fn master_of(&self, key: &str) -> usize {
         for (index, server) in self.servers.iter().enumerate() {

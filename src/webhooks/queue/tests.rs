@@ -1,5 +1,6 @@
 //! What the queue promises, on a clock of its own.
 
+use super::lane::BATCH_BYTES;
 use super::*;
 
 const S: Duration = Duration::from_secs(1);
