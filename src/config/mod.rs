@@ -15,9 +15,9 @@ mod layers;
 mod limits;
 mod outbox;
 mod raw;
+mod redis;
 #[cfg(test)]
 mod reference;
-mod redis;
 mod rows;
 mod rules;
 mod server;
