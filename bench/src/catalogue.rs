@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use crate::{
     board::Pace,
+    doors::Door,
     report::{Unit, number},
     scenarios::{
         Scenario, channels, client_events, echo, fanout, idle, presence, publish_latency, restart,
         slow, storm, subscribe, trigger,
     },
+    variants::{self, Way},
 };
 
 /// How often a scenario runs in a comparison.
@@ -30,6 +32,7 @@ pub(crate) struct Entry {
     pub(crate) scenario: Scenario,
     /// The curve, and where on its x-axis this point is.
     pub(crate) point: Option<(&'static str, usize)>,
+    pub(crate) way: Way,
 }
 
 /// How large the scenarios are.
@@ -40,7 +43,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    fn of(self, count: usize) -> usize {
+    pub(crate) fn of(self, count: usize) -> usize {
         if self.quick {
             (count / 100).max(4)
         } else {
@@ -48,14 +51,14 @@ impl Size {
         }
     }
 
-    fn long(self, seconds: u64) -> Duration {
+    pub(crate) fn long(self, seconds: u64) -> Duration {
         match self.quick {
             true => Duration::from_millis(150),
             false => Duration::from_secs(seconds),
         }
     }
 
-    fn fanout(self, subscribers: usize, pace: Pace, seconds: u64) -> fanout::Plan {
+    pub(crate) fn fanout(self, subscribers: usize, pace: Pace, seconds: u64) -> fanout::Plan {
         fanout::Plan {
             subscribers: self.of(subscribers),
             pace,
@@ -83,6 +86,7 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
             rounds,
             scenario,
             point,
+            way: Way::Default,
         });
     };
     let paced = |subscribers: usize, rate: u32| {
@@ -145,6 +149,7 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
         let plan = idle::Plan {
             connections: size.of(connections),
             channels: if channels == 1 { 1 } else { size.of(channels) },
+            door: Door::Pusher,
             hold: size.long(2),
         };
         let point = (channels == 1).then_some(("idle", connections));
@@ -304,6 +309,7 @@ pub(crate) fn entries(size: Size) -> Vec<Entry> {
         };
         add(id, rounds, name, Scenario::Cluster(plan), None);
     }
+    entries.extend(variants::entries(size));
     entries
 }
 

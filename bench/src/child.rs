@@ -23,8 +23,10 @@ use tokio::{
 
 use crate::{
     error::BenchError,
+    floor::Floor,
     meter::Meter,
     target::{App, Subject, Target},
+    tls::Certificate,
 };
 
 /// How long a server may take to say that it listens.
@@ -38,11 +40,20 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(crate) enum Launch {
     /// The gema binary.
-    Gema(PathBuf),
+    Gema { program: PathBuf, setup: Setup },
     /// This program as the yardstick.
-    Floor,
+    Floor(Floor),
     /// Any other: a line for the shell, and where it then listens with which app.
     Command { line: String, app: App },
+}
+
+/// What a gema is told besides the settings of a scenario.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Setup {
+    /// To speak TLS, with a certificate made for it.
+    pub(crate) tls: bool,
+    /// How many shards to have, where it is not to be the default.
+    pub(crate) shards: Option<&'static str>,
 }
 
 impl Launch {
@@ -63,14 +74,20 @@ impl Launch {
     async fn start_on(&self, port: u16, settings: &[(&str, &str)]) -> Result<Server, BenchError> {
         let port = port.to_string();
         match self {
-            Self::Gema(program) => {
-                Server::start(program.as_os_str(), &["serve", "--port", &port], settings).await
+            Self::Gema { program, setup } => {
+                let args = ["serve", "--port", &port];
+                let mut settings = settings.to_vec();
+                settings.extend(setup.shards.map(|count| ("GEMA_SERVER__SHARDS", count)));
+                Server::start_with(program.as_os_str(), &args, &settings, setup.tls).await
             }
-            Self::Floor => {
+            Self::Floor(what) => {
                 let own = std::env::current_exe().map_err(BenchError::io("finding the bench"))?;
-                let args = ["floor", "--port", &port];
+                let mut args = vec!["floor", "--port", &port];
+                args.extend((*what == Floor::Answers).then_some("--answers"));
                 let mut floor = Server::start(own.as_os_str(), &args, &[]).await?;
-                floor.target = Target::Floor(floor.target.address());
+                if *what == Floor::Sends {
+                    floor.target = Target::Floor(floor.target.address());
+                }
                 Ok(floor)
             }
             Self::Command { line, app } => Server::by_command(line, app).await,
@@ -99,6 +116,16 @@ impl Server {
         args: &[&str],
         settings: &[(&str, &str)],
     ) -> Result<Self, BenchError> {
+        Self::start_with(program, args, settings, false).await
+    }
+
+    /// The same, with a certificate of its own for `tls`.
+    async fn start_with(
+        program: &OsStr,
+        args: &[&str],
+        settings: &[(&str, &str)],
+        tls: bool,
+    ) -> Result<Self, BenchError> {
         let name = program.to_string_lossy().into_owned();
         let failed = |why: String| BenchError::Child {
             program: name.clone(),
@@ -121,6 +148,13 @@ impl Server {
         let directory = TempDir::new().map_err(|e| failed(e.to_string()))?;
         let database = format!("sqlite://{}/gema.db", directory.path().display());
         command.env("GEMA_DATABASE__URL", database);
+        let mut app = App::embedded(SocketAddrV4::new([127, 0, 0, 1].into(), 0));
+        if tls {
+            let made = Certificate::make(directory.path())?;
+            command.env("GEMA_SERVER__TLS_CERT", &made.certificate);
+            command.env("GEMA_SERVER__TLS_KEY", &made.key);
+            app.tls = Some(made.trusted()?);
+        }
         command.envs(settings.iter().copied());
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let stdout = child.stdout.take();
@@ -128,7 +162,7 @@ impl Server {
         let mut server = Self {
             pid: child.id(),
             child: Mutex::new(child),
-            target: Target::Pusher(App::embedded(SocketAddrV4::new([127, 0, 0, 1].into(), 0))),
+            target: Target::Pusher(app.clone()),
             leads: false,
             _directory: Some(directory),
         };
@@ -148,7 +182,8 @@ impl Server {
             .unwrap_or_default();
         let address =
             listening_on(&line).ok_or_else(|| failed(format!("its first line was {line:?}")))?;
-        server.target = Target::Pusher(App::embedded(address));
+        app.address = address;
+        server.target = Target::Pusher(app);
         Ok(server)
     }
 

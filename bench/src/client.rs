@@ -11,13 +11,15 @@ use std::{
 
 use gema_protocol::auth;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use crate::{
+    doors::Door,
     ended::Ended,
     error::BenchError,
     frames::{FrameReader, Opcode, client_frame},
-    target::{App, Target, connect},
+    target::{App, Target},
+    tls::Tls,
+    wire::Wire,
 };
 
 /// More bytes of an answer to the upgrade than any server sends.
@@ -37,38 +39,54 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) index: usize,
-    stream: Rc<TcpStream>,
+    wire: Rc<Wire>,
     reader: FrameReader,
 }
 
 impl Client {
-    /// Connects and, on a Pusher server, completes the handshake and the subscriptions to `channels`.
+    /// Connects and, on a Pusher server, completes the handshake and the subscriptions to `channels`. By another door it
+    /// comes in as the user of that number, and is in the channels that the server has for it.
     pub(crate) async fn open(
         target: &Target,
         index: usize,
         channels: &[String],
     ) -> Result<Self, BenchError> {
         match target {
-            Target::Pusher(app) => {
+            Target::Pusher(app) if app.door == Door::Pusher => {
                 let (mut client, socket) = Self::connect(app, index, None).await?;
                 client.subscribe(app, &socket, channels).await?;
                 Ok(client)
             }
-            Target::Floor(address) => Self::raw(*address, index, None).await,
+            Target::Pusher(app) => {
+                let mut client = Self::bare(app, index, None).await?;
+                app.door.enter(&mut client, app).await?;
+                Ok(client)
+            }
+            Target::Floor(address) => Self::raw(*address, None, index, None).await,
         }
+    }
+
+    /// Connects and asks for nothing. `receive_buffer` as in [`connect`](crate::target::connect).
+    pub(crate) async fn bare(
+        app: &App,
+        index: usize,
+        receive_buffer: Option<u32>,
+    ) -> Result<Self, BenchError> {
+        Self::raw(app.address, app.tls.as_ref(), index, receive_buffer).await
     }
 
     async fn raw(
         address: std::net::SocketAddrV4,
+        tls: Option<&Tls>,
         index: usize,
         receive_buffer: Option<u32>,
     ) -> Result<Self, BenchError> {
-        let stream = connect(address, index, receive_buffer)
+        let wire = Wire::open(address, tls, index, receive_buffer)
             .await
             .map_err(BenchError::io("connecting a client"))?;
         Ok(Self {
             index,
-            stream: Rc::new(stream),
+            wire: Rc::new(wire),
             reader: FrameReader::default(),
         })
     }
@@ -80,10 +98,15 @@ impl Client {
         index: usize,
         receive_buffer: Option<u32>,
     ) -> Result<(Self, String), BenchError> {
-        let mut client = Self::raw(app.address, index, receive_buffer).await?;
-        let first = match client.upgrade(app).await? {
-            Some(text) => text,
-            None => client.wait_for(ESTABLISHED, 1).await?,
+        let mut client = Self::bare(app, index, receive_buffer).await?;
+        let path = format!(
+            "/app/{}?protocol=7&client=gema-bench&version=0.1.0",
+            app.key
+        );
+        let mut early = client.upgrade(app, &path).await?;
+        let first = match early.pop() {
+            Some(text) if expect_event(&text, ESTABLISHED)? => text,
+            _ => client.wait_for(ESTABLISHED, 1).await?,
         };
         let data: Value = serde_json::from_str::<Value>(&first)
             .ok()
@@ -113,9 +136,9 @@ impl Client {
         let mut pings = Vec::new();
         let mut closed = None;
         loop {
-            let (stream, reader) = (&self.stream, &mut self.reader);
+            let (wire, reader) = (&self.wire, &mut self.reader);
             let read = poll_fn(|cx| {
-                poll_frames(stream, reader, cx, |opcode, payload| match opcode {
+                poll_frames(wire, reader, cx, |opcode, payload| match opcode {
                     Opcode::Text => on_message(payload),
                     Opcode::Ping => pings.push(client_frame(Opcode::Pong, payload)),
                     Opcode::Close => closed = Some(Ended::by_frame(payload)),
@@ -129,7 +152,7 @@ impl Client {
                 Err(error) => return closed.unwrap_or_else(|| Ended::with(error.to_string())),
             }
             for pong in pings.drain(..) {
-                if let Err(error) = whole(&self.stream, &pong) {
+                if let Err(error) = whole(&self.wire, &pong) {
                     return Ended::with(error.to_string());
                 }
             }
@@ -143,13 +166,24 @@ impl Client {
         event: &str,
         count: usize,
     ) -> Result<String, BenchError> {
+        self.wait_until(event, count, |text| expect_event(text, event))
+            .await
+    }
+
+    /// Reads messages until `count` of them are of the awaited kind, which `what` names, and gives the last.
+    pub(crate) async fn wait_until(
+        &mut self,
+        what: &str,
+        count: usize,
+        is_it: impl Fn(&str) -> Result<bool, BenchError>,
+    ) -> Result<String, BenchError> {
         let mut left = count;
         let mut last = String::new();
         while left > 0 {
-            let (stream, reader) = (&self.stream, &mut self.reader);
+            let (wire, reader) = (&self.wire, &mut self.reader);
             let mut texts = Vec::new();
             let open = poll_fn(|cx| {
-                poll_frames(stream, reader, cx, |opcode, payload| match opcode {
+                poll_frames(wire, reader, cx, |opcode, payload| match opcode {
                     Opcode::Text => texts.push(String::from_utf8_lossy(payload).into_owned()),
                     Opcode::Close => texts.push(Ended::by_frame(payload).to_string()),
                     Opcode::Binary | Opcode::Ping | Opcode::Pong => {}
@@ -157,13 +191,13 @@ impl Client {
             })
             .await?;
             for text in texts {
-                if left > 0 && expect_event(&text, event)? {
+                if left > 0 && is_it(&text)? {
                     left -= 1;
                     last = text;
                 }
             }
             if !open && left > 0 {
-                return Err(BenchError::Protocol(format!("closed before {event}")));
+                return Err(BenchError::Protocol(format!("closed before {what}")));
             }
         }
         Ok(last)
@@ -177,14 +211,14 @@ impl Client {
 
     /// What sends on this connection while it receives.
     pub(crate) fn sender(&self) -> Sender {
-        Sender(self.stream.clone())
+        Sender(self.wire.clone())
     }
 
     /// Whether the server has kept the connection open. Does not wait; drops what has arrived.
     pub(crate) fn is_open(&self) -> bool {
         let mut dropped = [0; 1024];
         loop {
-            match self.stream.try_read(&mut dropped) {
+            match self.wire.try_read(&mut dropped) {
                 Ok(0) => return false,
                 Ok(_) => {}
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
@@ -192,14 +226,27 @@ impl Client {
         }
     }
 
-    /// Becomes a WebSocket. Gives the first message when it came in the same read as the answer.
-    async fn upgrade(&mut self, app: &App) -> Result<Option<String>, BenchError> {
+    /// The bare socket, which nothing wakes any more: for who counts bytes and not messages.
+    pub(crate) fn into_socket(self) -> Result<std::net::TcpStream, BenchError> {
+        let io = BenchError::io("taking a client's socket");
+        match Rc::try_unwrap(self.wire) {
+            Ok(wire) => wire.into_socket().map_err(io),
+            Err(_) => Err(io(ErrorKind::ResourceBusy.into())),
+        }
+    }
+
+    /// Becomes a WebSocket. Gives the messages that came in the same read as the answer.
+    pub(crate) async fn upgrade(
+        &mut self,
+        app: &App,
+        path: &str,
+    ) -> Result<Vec<String>, BenchError> {
         // The key of RFC 6455's own example: nothing here depends on it being random.
         let request = format!(
-            "GET /app/{}?protocol=7&client=gema-bench&version=0.1.0 HTTP/1.1\r\nHost: {}\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n\
              Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            app.key, app.address
+            app.address
         );
         self.write(request.as_bytes()).await?;
         let mut head = Vec::new();
@@ -208,7 +255,7 @@ impl Client {
                 break at + 4;
             }
             let io = BenchError::io("reading the answer to the upgrade");
-            let read = read_some(&self.stream, &mut head).await.map_err(io)?;
+            let read = self.wire.read_some(&mut head).await.map_err(io)?;
             if read == 0 || head.len() > LONGEST_HEAD {
                 return Err(BenchError::Protocol("no answer to the upgrade".to_owned()));
             }
@@ -218,35 +265,24 @@ impl Client {
             let line = line.lines().next().unwrap_or_default();
             return Err(BenchError::Protocol(format!("upgrade answered: {line}")));
         }
-        let mut early = None;
+        let mut early = Vec::new();
         self.reader
             .feed(&head[end..], |_, payload| {
-                early = Some(String::from_utf8_lossy(payload).into_owned());
+                early.push(String::from_utf8_lossy(payload).into_owned());
             })
             .map_err(|e| BenchError::Protocol(e.to_string()))?;
-        if let Some(text) = &early {
-            expect_event(text, ESTABLISHED)?;
-        }
         Ok(early)
     }
 
-    async fn write(&self, mut bytes: &[u8]) -> Result<(), BenchError> {
-        let io = || BenchError::io("writing to the server");
-        while !bytes.is_empty() {
-            self.stream.writable().await.map_err(io())?;
-            match self.stream.try_write(bytes) {
-                Ok(count) => bytes = &bytes[count..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(io()(error)),
-            }
-        }
-        Ok(())
+    async fn write(&self, bytes: &[u8]) -> Result<(), BenchError> {
+        let io = BenchError::io("writing to the server");
+        self.wire.write_all(bytes).await.map_err(io)
     }
 }
 
 /// Sends on a connection that another task receives on.
 #[derive(Clone, Debug)]
-pub(crate) struct Sender(Rc<TcpStream>);
+pub(crate) struct Sender(Rc<Wire>);
 
 impl Sender {
     /// Sends a message now; an error when the socket does not take it whole, because the server does not read.
@@ -256,22 +292,12 @@ impl Sender {
 }
 
 /// All or nothing, so that frames of two tasks never mix.
-fn whole(stream: &TcpStream, frame: &[u8]) -> Result<(), BenchError> {
+fn whole(wire: &Wire, frame: &[u8]) -> Result<(), BenchError> {
     let io = BenchError::io("sending a frame at once");
-    match stream.try_write(frame) {
+    match wire.try_write(frame) {
         Ok(count) if count == frame.len() => Ok(()),
         Ok(_) => Err(io(ErrorKind::WriteZero.into())),
         Err(error) => Err(io(error)),
-    }
-}
-
-async fn read_some(stream: &TcpStream, to: &mut Vec<u8>) -> std::io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read_buf(to) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            result => return result,
-        }
     }
 }
 
@@ -291,7 +317,7 @@ pub(crate) fn subscription(app: &App, socket: &str, channel: &str, member: Optio
 
 /// One read of the socket, split into frames. `Ok(false)` is the end of the stream.
 fn poll_frames(
-    stream: &TcpStream,
+    wire: &Wire,
     reader: &mut FrameReader,
     cx: &mut Context<'_>,
     mut on_frame: impl FnMut(Opcode, &[u8]),
@@ -299,8 +325,8 @@ fn poll_frames(
     let io = || BenchError::io("reading from the server");
     SCRATCH.with_borrow_mut(|scratch| {
         loop {
-            ready!(stream.poll_read_ready(cx)).map_err(io())?;
-            let count = match stream.try_read(scratch) {
+            ready!(wire.poll_read_ready(cx)).map_err(io())?;
+            let count = match wire.try_read(scratch) {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                 Err(error) => return Poll::Ready(Err(io()(error))),

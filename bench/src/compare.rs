@@ -11,8 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     catalogue::{self, Entry, Rounds, Size},
-    child::Launch,
+    child::{Launch, Setup},
+    doors::Door,
     error::BenchError,
+    floor::Floor,
     machine, micro, peer,
     redis_server::RedisServer,
     report::{Comparison, Figure, table},
@@ -58,15 +60,20 @@ pub(crate) async fn until_stopped<T>(
 }
 
 /// Who runs besides gema in a scenario.
-fn others(scenario: &Scenario, peer: Option<&Launch>) -> Vec<&'static str> {
+fn others(entry: &Entry, peer: Option<&Launch>) -> Vec<&'static str> {
+    if let Some((name, _)) = entry.way.beside() {
+        return vec![name];
+    }
     let with_peer = |mut list: Vec<&'static str>| {
         list.extend(peer.map(|_| PEER));
         list
     };
-    match scenario {
-        // The floor knows only fan-out; elsewhere there is nothing that every server must do the same way.
-        Scenario::Fanout(_) => with_peer(vec![FLOOR]),
+    match entry.scenario {
+        // The floor knows fan-out and answering; elsewhere there is nothing that every server must do the same way.
+        Scenario::Fanout(_) | Scenario::Trigger(_) => with_peer(vec![FLOOR]),
         Scenario::Cluster(_) => vec![ALONE],
+        // Doors of gema's own.
+        Scenario::Idle(plan) if plan.door != Door::Pusher => Vec::new(),
         _ => with_peer(Vec::new()),
     }
 }
@@ -91,12 +98,15 @@ async fn rounds(options: &Options) -> Result<(), BenchError> {
         }
         let mut comparison = Comparison::new(&entry.name);
         comparison.column(GEMA);
-        for other in others(&entry.scenario, peer.as_ref()) {
+        for other in others(&entry, peer.as_ref()) {
             comparison.column(other);
         }
         chosen.push((entry, comparison));
     }
-    let gema = Launch::Gema(options.gema.clone());
+    let gema = |setup: Setup| Launch::Gema {
+        program: options.gema.clone(),
+        setup,
+    };
     for round in 1..=options.rounds {
         for (entry, comparison) in &mut chosen {
             if round > 1 && entry.rounds == Rounds::One {
@@ -104,21 +114,28 @@ async fn rounds(options: &Options) -> Result<(), BenchError> {
             }
             eprintln!("round {round} of {}: {}", options.rounds, entry.name);
             let mut servers = vec![GEMA];
-            servers.extend(others(&entry.scenario, peer.as_ref()));
+            servers.extend(others(entry, peer.as_ref()));
             // Who goes first changes, so that none always finds the machine as the other left it.
             if round % 2 == 1 {
                 servers.reverse();
             }
             for server in servers {
                 let figures = match (server, &entry.scenario, &peer) {
-                    (FLOOR, scenario, _) => scenario.run_with(&Launch::Floor).await?,
+                    (FLOOR, scenario @ Scenario::Trigger(_), _) => {
+                        scenario.run_with(&Launch::Floor(Floor::Answers)).await?
+                    }
+                    (FLOOR, scenario, _) => scenario.run_with(&Launch::Floor(Floor::Sends)).await?,
                     (ALONE, Scenario::Cluster(plan), _) => {
                         cluster::alone(&options.gema, plan).await?
                     }
                     (PEER, scenario, Some(peer)) => {
                         refused_is_a_result(scenario.run_with(peer).await)?
                     }
-                    (_, scenario, _) => scenario.run_with(&gema).await?,
+                    (GEMA, scenario, _) => scenario.run_with(&gema(entry.way.setup())).await?,
+                    (_, scenario, _) => {
+                        let beside = entry.way.beside().map_or_else(Setup::default, |(_, it)| it);
+                        scenario.run_with(&gema(beside)).await?
+                    }
                 };
                 comparison.add(server, figures);
                 // What the last one's connections leave behind in the kernel is worked off before the next.

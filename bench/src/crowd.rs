@@ -9,7 +9,12 @@ use std::{
 use hdrhistogram::Histogram;
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::{client::Client, error::BenchError, report::histogram, target::Target};
+use crate::{
+    client::Client,
+    error::BenchError,
+    report::histogram,
+    target::{App, Target},
+};
 
 /// Connections being set up at the same time; fewer than the backlog of any server.
 pub(crate) const AT_ONCE: usize = 64;
@@ -57,12 +62,38 @@ pub(crate) async fn open(
     at_once: usize,
     channels: impl Fn(usize) -> Vec<String> + 'static,
 ) -> Crowd {
+    let target = Rc::new(target.clone());
+    gather(count, at_once, move |index| {
+        let (target, names) = (target.clone(), channels(index));
+        async move { Client::open(&target, index, &names).await }
+    })
+    .await
+}
+
+/// Opens connections that ask for nothing, with TLS where the app has it.
+pub(crate) async fn bare(app: &App, count: usize, at_once: usize) -> Crowd {
+    let app = Rc::new(app.clone());
+    gather(count, at_once, move |index| {
+        let app = app.clone();
+        async move { Client::bare(&app, index, None).await }
+    })
+    .await
+}
+
+async fn gather<Opening>(
+    count: usize,
+    at_once: usize,
+    open: impl Fn(usize) -> Opening + 'static,
+) -> Crowd
+where
+    Opening: Future<Output = Result<Client, BenchError>>,
+{
     let started = Instant::now();
     let next = Rc::new(Cell::new(0));
-    let channels = Rc::new(channels);
+    let open = Rc::new(open);
     let mut workers = JoinSet::new();
     for _ in 0..at_once.min(count) {
-        let (next, channels, target) = (next.clone(), channels.clone(), target.clone());
+        let (next, open) = (next.clone(), open.clone());
         workers.spawn_local(async move {
             let mut opened = Vec::new();
             loop {
@@ -70,9 +101,8 @@ pub(crate) async fn open(
                 if index >= count {
                     return opened;
                 }
-                let names = channels(index);
                 let begun = Instant::now();
-                let result = match timeout(SETUP, Client::open(&target, index, &names)).await {
+                let result = match timeout(SETUP, open(index)).await {
                     Ok(result) => result,
                     Err(_) => Err(BenchError::Deadline {
                         what: "subscribing",

@@ -52,6 +52,9 @@ pub(crate) enum BenchError {
     /// A file of results does not hold what is asked of it.
     #[error("{path}: {why}")]
     Results { path: String, why: String },
+    /// A certificate is not one, or cannot be made.
+    #[error("{path}: {why}")]
+    Certificate { path: String, why: String },
     /// An environment variable of the bench has no meaning.
     #[error("{name}: {why}")]
     Setting { name: &'static str, why: String },

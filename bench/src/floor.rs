@@ -10,7 +10,7 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
 };
 
-use crate::error::BenchError;
+use crate::{answers, error::BenchError};
 
 /// More than any command with its frame; the control line is closed on longer ones.
 const LONGEST_COMMAND: usize = 1 << 20;
@@ -21,18 +21,31 @@ enum Command<'a> {
     Publish(&'a [u8]),
 }
 
-/// Listens on loopback (port 0: any free one), says where on stdout, and serves one control line.
-pub(crate) fn run(port: u16) -> Result<(), BenchError> {
+/// What a floor does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// Sends frames, as above.
+    Sends,
+    /// Answers requests; see [`answers`].
+    Answers,
+}
+
+/// Listens on loopback (port 0: any free one), says where on stdout, and does what it is for.
+pub(crate) fn run(port: u16, what: Floor) -> Result<(), BenchError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .map_err(BenchError::io("listening as the floor"))?;
     let address = listener
         .local_addr()
         .map_err(BenchError::io("asking for the floor's address"))?;
     println!("floor listening on {address}");
-    serve(&listener).map_err(BenchError::io("serving as the floor"))
+    let served = match what {
+        Floor::Sends => serve(&listener),
+        Floor::Answers => answers::serve(&listener),
+    };
+    served.map_err(BenchError::io("serving as the floor"))
 }
 
-/// Serves one control line until it ends.
+/// Sends frames: serves one control line until it ends.
 pub(crate) fn serve(listener: &TcpListener) -> io::Result<()> {
     let (mut control, _) = listener.accept()?;
     let mut subscribers: Vec<TcpStream> = Vec::new();

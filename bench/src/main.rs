@@ -2,15 +2,17 @@
 //!
 //! # Layout
 //! `cli`: the commands · `scenarios`: what is measured, one file each · `catalogue`, `compare`: all of them, gema against
-//! the floor and a `peer` · `floor`: the yardstick · `target`, `client`, `frames`, `ended`, `crowd`: connections, one and many ·
+//! the floor and a `peer` · `variants`: gema against itself, with TLS, by other doors, with more shards · `floor`, `answers`:
+//! the yardsticks · `target`, `wire`, `tls`, `client`, `doors`, `frames`, `ended`, `crowd`: connections, one and many ·
 //! `publisher`, `pace`: who publishes, and when · `board`, `tally`, `stamp`, `ledger`, `roll`: what has arrived, by its
 //! numbers · `meter`, `procfs`, `kernel`, `machine`: what was used, and of what · `child`, `redis_server`: servers started
-//! here · `micro`: the protocol crate alone · `report`, `results`: figures, as tables and JSON · `aims`, `document`,
-//! `plot`, `capacity`: what the documents say of them · `random` · `error`.
+//! here · `micro`: the protocol crate alone · `report`, `results`: figures, as tables and JSON · `aims`, `costs`,
+//! `document`, `plot`, `capacity`: what the documents say of them · `random` · `error`.
 //!
 //! The driver is one thread: it leaves the rest of the machine to the server and needs no locks to count.
 
 mod aims;
+mod answers;
 mod board;
 mod capacity;
 mod catalogue;
@@ -18,8 +20,10 @@ mod child;
 mod cli;
 mod client;
 mod compare;
+mod costs;
 mod crowd;
 mod document;
+mod doors;
 mod ended;
 mod error;
 mod floor;
@@ -43,6 +47,9 @@ mod scenarios;
 mod stamp;
 mod tally;
 mod target;
+mod tls;
+mod variants;
+mod wire;
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -53,6 +60,7 @@ use crate::{
     cli::{Cli, Command, ServerArgs, Source},
     compare::until_stopped,
     error::BenchError,
+    floor::Floor,
     report::{Comparison, Figure, table},
     results::Results,
     scenarios::{Scenario, cluster},
@@ -82,7 +90,13 @@ async fn drive(command: Command) -> Result<(), BenchError> {
         return until_stopped(one(name, &scenario, server)).await;
     }
     match command {
-        Command::Floor { port } => floor::run(port),
+        Command::Floor { port, answers } => floor::run(
+            port,
+            match answers {
+                true => Floor::Answers,
+                false => Floor::Sends,
+            },
+        ),
         Command::Compare {
             gema,
             rounds,

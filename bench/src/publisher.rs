@@ -15,13 +15,14 @@ use tokio::{
     net::TcpStream,
     runtime::Builder,
     sync::{Mutex, mpsc, oneshot},
-    task::JoinSet,
+    task::{JoinSet, LocalSet},
     time::timeout,
 };
 
 use crate::{
     error::BenchError,
     target::{App, Target},
+    wire::Wire,
 };
 
 /// How long a reply may take.
@@ -145,7 +146,7 @@ fn publishing_thread(
             return;
         }
     };
-    runtime.block_on(async {
+    let publishing = async {
         let mut loops = JoinSet::new();
         let mut senders = Vec::new();
         for _ in 0..count {
@@ -158,11 +159,12 @@ fn publishing_thread(
             };
             let (sender, jobs) = mpsc::channel(1);
             senders.push(sender);
-            loops.spawn(work(publisher, jobs));
+            loops.spawn_local(work(publisher, jobs));
         }
         let _ = opened.send(Ok(senders));
         loops.join_all().await;
-    });
+    };
+    runtime.block_on(LocalSet::new().run_until(publishing));
 }
 
 async fn work(mut publisher: HttpPublisher, mut jobs: mpsc::Receiver<Job>) {
@@ -183,7 +185,7 @@ fn thread_ended() -> BenchError {
 pub(crate) struct HttpPublisher {
     app: App,
     path: String,
-    stream: TcpStream,
+    wire: Wire,
     /// What has arrived of the reply; empty between requests.
     received: Vec<u8>,
     /// Connections made after the first, because the server closed one.
@@ -194,7 +196,7 @@ impl HttpPublisher {
     /// Connects to the app's server.
     pub(crate) async fn open(app: App) -> Result<Self, BenchError> {
         Ok(Self {
-            stream: connect(app.address).await?,
+            wire: wire(&app).await?,
             path: format!("/apps/{}/events", app.id),
             app,
             received: Vec::new(),
@@ -204,7 +206,16 @@ impl HttpPublisher {
 
     /// Triggers one event on one channel; an answer other than 200 is an error.
     pub(crate) async fn publish(&mut self, channel: &str, data: &str) -> Result<(), BenchError> {
-        let body = json!({"name": EVENT, "channels": [channel], "data": data}).to_string();
+        self.publish_to(&[channel], data).await
+    }
+
+    /// Triggers one event on several channels; an answer other than 200 is an error.
+    pub(crate) async fn publish_to(
+        &mut self,
+        channels: &[&str],
+        data: &str,
+    ) -> Result<(), BenchError> {
+        let body = json!({"name": EVENT, "channels": channels, "data": data}).to_string();
         let now_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
@@ -222,13 +233,14 @@ impl HttpPublisher {
             self.app.address,
             body.len()
         );
-        write(&mut self.stream, request.as_bytes()).await?;
+        let io = BenchError::io("writing a publish");
+        self.wire.write_all(request.as_bytes()).await.map_err(io)?;
         let reply = timeout(REPLY, self.reply())
             .await
             .map_err(|_| deadline("the reply of the trigger API"))??;
         self.received.clear();
         if !reply.keep_alive {
-            self.stream = connect(self.app.address).await?;
+            self.wire = wire(&self.app).await?;
             self.reconnects += 1;
         }
         if reply.status == 200 {
@@ -245,11 +257,8 @@ impl HttpPublisher {
             if let Some(reply) = Reply::parse(&self.received)? {
                 return Ok(reply);
             }
-            let read = self
-                .stream
-                .read_buf(&mut self.received)
-                .await
-                .map_err(BenchError::io("reading the reply of the trigger API"))?;
+            let io = BenchError::io("reading the reply of the trigger API");
+            let read = self.wire.read_some(&mut self.received).await.map_err(io)?;
             if read == 0 || self.received.len() > LONGEST_REPLY {
                 let text = String::from_utf8_lossy(&self.received).into_owned();
                 return Err(BenchError::Protocol(format!("not a whole reply: {text:?}")));
@@ -310,6 +319,12 @@ impl Reply {
             body: String::from_utf8_lossy(&body[..length]).into_owned(),
         }))
     }
+}
+
+async fn wire(app: &App) -> Result<Wire, BenchError> {
+    let io = BenchError::io("connecting a publisher");
+    let wire = Wire::open(app.address, app.tls.as_ref(), 0, None);
+    wire.await.map_err(io)
 }
 
 async fn connect(address: SocketAddrV4) -> Result<TcpStream, BenchError> {

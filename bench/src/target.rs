@@ -4,10 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::{error::BenchError, meter::Meter};
+use crate::{doors::Door, error::BenchError, meter::Meter, tls::Tls};
 
 /// Loopback source addresses taken in turn, so that rounds of 10,000 do not run out of ports.
 const SOURCES: usize = 16;
+
+/// What a gema that is started here believes tokens by.
+pub(crate) const JWT_SECRET: &str = "the secret of the benchmark, known to all";
 
 /// A Pusher-protocol server and the app to use on it.
 #[derive(Clone, Debug)]
@@ -16,6 +19,12 @@ pub(crate) struct App {
     pub(crate) id: String,
     pub(crate) key: String,
     pub(crate) secret: String,
+    /// How its port is spoken to, the trigger API's included; `None` is plain.
+    pub(crate) tls: Option<Tls>,
+    /// Which way its clients come in.
+    pub(crate) door: Door,
+    /// HS256, for doors that want a token.
+    pub(crate) jwt_secret: String,
 }
 
 impl App {
@@ -26,6 +35,9 @@ impl App {
             id: "app-id".to_owned(),
             key: "app-key".to_owned(),
             secret: "app-secret".to_owned(),
+            tls: None,
+            door: Door::Pusher,
+            jwt_secret: JWT_SECRET.to_owned(),
         }
     }
 }
@@ -61,7 +73,7 @@ impl Subject {
         match &self.target {
             Target::Pusher(app) => Ok(app),
             Target::Floor(_) => Err(BenchError::Protocol(
-                "the floor knows nothing but fan-out".to_owned(),
+                "the floor knows nothing but fan-out and answering".to_owned(),
             )),
         }
     }

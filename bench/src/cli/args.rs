@@ -11,11 +11,13 @@ use clap::Args;
 use crate::{
     board::Pace,
     child::Launch,
+    doors::Door,
     error::BenchError,
     meter::Meter,
     scenarios::fanout,
     stamp,
-    target::{App, Subject, Target},
+    target::{App, JWT_SECRET, Subject, Target},
+    tls::Tls,
 };
 
 /// What is published how fast to how many.
@@ -75,6 +77,12 @@ pub(crate) struct ServerArgs {
     key: String,
     #[arg(long, default_value = "app-secret")]
     secret: String,
+    /// Speak TLS, to the trigger API too, and trust the certificates in this PEM file
+    #[arg(long)]
+    tls_ca: Option<PathBuf>,
+    /// HS256 secret that the server believes tokens by, for the doors of `idle` that want one
+    #[arg(long, default_value = JWT_SECRET)]
+    jwt_secret: String,
     /// Process id of the server, on this machine: without it there is no CPU and no memory to tell of
     #[arg(long, conflicts_with = "start")]
     pid: Option<u32>,
@@ -100,6 +108,13 @@ impl ServerArgs {
             id: self.app_id.clone(),
             key: self.key.clone(),
             secret: self.secret.clone(),
+            tls: self
+                .tls_ca
+                .as_deref()
+                .map(|ca| Tls::trusting(ca, &self.host))
+                .transpose()?,
+            door: Door::Pusher,
+            jwt_secret: self.jwt_secret.clone(),
         };
         Ok(match &self.start {
             Some(line) => Source::Start(Launch::Command {

@@ -13,6 +13,8 @@ use clap::{Parser, Subcommand};
 use args::{Load, Publishes, many, members, payload};
 pub(crate) use args::{ServerArgs, Source};
 
+use crate::doors::Door;
+
 /// Measures servers that speak the Pusher protocol: what they cost, how quick they are, and whether they lose, repeat or
 /// mix up anything.
 #[derive(Debug, Parser)]
@@ -60,6 +62,39 @@ pub(crate) enum Command {
         /// Channels the connections are spread over, one each
         #[arg(long, default_value_t = 1, value_parser = many)]
         channels: usize,
+        /// Where they come in; by gema's own doors each is a user with a token, and --channels means nothing
+        #[arg(long, value_enum, default_value_t)]
+        door: Door,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Connections that ask for nothing: what accepting one costs, and with --tls-ca the handshake
+    #[command(
+        after_help = "Example: gema-bench connect --tls-ca certificate.pem --pid $(pgrep gema)"
+    )]
+    Connect {
+        #[arg(long, default_value_t = 5_000, value_parser = many)]
+        connections: usize,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// As many deliveries as the server makes, counted in bytes by a driver that uses little CPU
+    #[command(
+        after_help = "Example: gema-bench throughput --connections 10000 --channels 10000 --each 10 --at-once 10"
+    )]
+    Throughput {
+        #[arg(long, default_value_t = 1_000, value_parser = many)]
+        connections: usize,
+        #[arg(long, default_value_t = 1, value_parser = many)]
+        channels: usize,
+        /// Channels of a connection, at random
+        #[arg(long, default_value_t = 1, value_parser = many)]
+        each: usize,
+        /// Channels of a publish, at random; servers allow 100
+        #[arg(long, default_value_t = 1, value_parser = many)]
+        at_once: usize,
+        #[command(flatten)]
+        publishes: Publishes,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -256,12 +291,15 @@ pub(crate) enum Command {
         #[arg(long, default_value = "docs/capacity.md")]
         into: PathBuf,
     },
-    /// The yardstick: a process that only sends ready frames to raw connections
+    /// The yardstick: a process that only sends ready frames to raw connections, or fixed answers
     #[command(after_help = "Started by compare. Example: gema-bench floor --port 7000")]
     Floor {
         /// Port on loopback, 0 for any free one
         #[arg(long)]
         port: u16,
+        /// Instead, answer every request with the same 200 without looking at it
+        #[arg(long)]
+        answers: bool,
     },
 }
 

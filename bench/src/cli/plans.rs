@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Command, ServerArgs};
 use crate::scenarios::{
-    Scenario, channels, client_events, echo, idle, presence, publish_latency, restart, slow, storm,
-    subscribe, trigger,
+    Scenario, channels, client_events, connect, echo, idle, presence, publish_latency, restart,
+    slow, storm, subscribe, throughput, trigger,
 };
 
 impl Command {
@@ -33,14 +33,41 @@ impl Command {
             &Self::Idle {
                 connections,
                 channels,
+                door,
                 ref server,
             } => {
                 let plan = idle::Plan {
                     connections,
                     channels,
+                    door,
                     hold: seconds(3),
                 };
                 ("idle", Scenario::Idle(plan), server)
+            }
+            &Self::Connect {
+                connections,
+                ref server,
+            } => {
+                let plan = connect::Plan { connections };
+                ("connect", Scenario::Connect(plan), server)
+            }
+            &Self::Throughput {
+                connections,
+                channels,
+                each,
+                at_once,
+                publishes,
+                ref server,
+            } => {
+                let plan = throughput::Plan {
+                    connections,
+                    channels,
+                    each,
+                    at_once,
+                    length: publishes.length(),
+                    payload: publishes.payload,
+                };
+                ("throughput", Scenario::Throughput(plan), server)
             }
             &Self::Storm {
                 connections,

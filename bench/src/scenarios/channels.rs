@@ -186,7 +186,7 @@ fn name(channel: u32) -> String {
 }
 
 /// Random channels, the same ones for the same connection at every call.
-fn channels_of(connection: usize, each: usize, channels: usize) -> Vec<u32> {
+pub(crate) fn channels_of(connection: usize, each: usize, channels: usize) -> Vec<u32> {
     let mut random = Random::new(connection as u64);
     let mut list: Vec<u32> = (0..each)
         .map(|_| random.below(channels as u64) as u32)

@@ -7,10 +7,11 @@ use tokio::time::sleep;
 
 use crate::{
     crowd::{self, AT_ONCE},
+    doors::Door,
     error::BenchError,
     kernel::KernelMemory,
     report::{Figure, Unit},
-    target::Subject,
+    target::{App, Subject, Target},
 };
 
 /// How many connections, and of what.
@@ -19,14 +20,19 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     /// Channels they are spread over, one each.
     pub(crate) channels: usize,
+    /// Where they come in; by gema's own doors each is a user, in a channel of its own.
+    pub(crate) door: Door,
     /// How long they are held before memory is read; what the allocator gives back at once is then gone.
     pub(crate) hold: Duration,
 }
 
 /// Opens the connections, holds them and reads what was used.
 pub(crate) async fn run(subject: &Subject, plan: &Plan) -> Result<Vec<Figure>, BenchError> {
-    let Subject { target, meter } = subject;
-    subject.app()?;
+    let meter = &subject.meter;
+    let target = &Target::Pusher(App {
+        door: plan.door,
+        ..subject.app()?.clone()
+    });
     let rss_kib = meter.rss_kib()?;
     let kernel = KernelMemory::read()?;
     let before = meter.read()?;

@@ -4,6 +4,7 @@
 pub(crate) mod channels;
 pub(crate) mod client_events;
 pub(crate) mod cluster;
+pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod fanout;
 pub(crate) mod idle;
@@ -13,11 +14,18 @@ pub(crate) mod restart;
 pub(crate) mod slow;
 pub(crate) mod storm;
 pub(crate) mod subscribe;
+pub(crate) mod throughput;
 pub(crate) mod trigger;
 
 use tokio::task::LocalSet;
 
-use crate::{child::Launch, error::BenchError, report::Figure, target::Subject};
+use crate::{
+    child::Launch,
+    doors::Door,
+    error::BenchError,
+    report::Figure,
+    target::{JWT_SECRET, Subject},
+};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +33,8 @@ pub(crate) enum Scenario {
     Fanout(fanout::Plan),
     Channels(channels::Plan),
     Idle(idle::Plan),
+    Connect(connect::Plan),
+    Throughput(throughput::Plan),
     Storm(storm::Plan),
     Presence(presence::Plan),
     ClientEvents(client_events::Plan),
@@ -48,6 +58,8 @@ impl Scenario {
                 Self::Fanout(plan) => fanout::run(subject, plan).await,
                 Self::Channels(plan) => channels::run(subject, plan).await,
                 Self::Idle(plan) => idle::run(subject, plan).await,
+                Self::Connect(plan) => connect::run(subject, plan).await,
+                Self::Throughput(plan) => throughput::run(subject, plan).await,
                 Self::Storm(plan) => storm::run(subject, plan).await,
                 Self::Presence(plan) => presence::run(subject, plan).await,
                 Self::ClientEvents(plan) => client_events::run(subject, plan).await,
@@ -71,7 +83,9 @@ impl Scenario {
                 let run = restart::run(launch, self.settings(), plan);
                 tasks.run_until(run).await
             }
-            (Self::Cluster(plan), Launch::Gema(gema)) => cluster::run(gema, plan).await,
+            (Self::Cluster(plan), Launch::Gema { program, .. }) => {
+                cluster::run(program, plan).await
+            }
             (Self::Cluster(_), _) => Err(BenchError::OnlyGema),
             _ => {
                 let server = launch.start(self.settings()).await?;
@@ -84,6 +98,11 @@ impl Scenario {
     fn settings(&self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Presence(_) => &[("GEMA_LIMITS__PRESENCE_MEMBERS", "100000")],
+            Self::Idle(plan) if plan.door != Door::Pusher => &[
+                ("GEMA_AUTH__JWT_SECRET", JWT_SECRET),
+                // So that a connection is in one channel, by whichever door: its user's own.
+                ("GEMA_GATEWAYS__ANONYMOUS_CHANNELS", ""),
+            ],
             _ => &[],
         }
     }
