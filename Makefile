@@ -21,7 +21,7 @@ lint: ## formatting and clippy, warnings are errors
 fmt: ## format the Rust code
 	cargo fmt --all
 
-bench: ## the figures, measured side by side against a loop of raw send() calls, and a cluster against one node; about seven minutes
+bench: ## the figures, measured side by side against a loop of raw send() calls, and a cluster against one node; about eight minutes
 	cargo build --release --locked --workspace
 	$(bench) compare --gema $(target)/release/gema --json $(target)/bench.json
 	$(bench) report $(target)/bench.json --into docs/benchmarks.md
