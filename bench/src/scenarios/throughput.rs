@@ -118,6 +118,7 @@ pub(crate) async fn run(subject: &Subject, plan: &Plan) -> Result<Vec<Figure>, B
     let grace = Instant::now() + GRACE;
     while flow.read.get() < flow.sent.get() && Instant::now() < grace || !publishing.is_empty() {
         readers.read_for(&flow, Duration::ZERO).await?;
+        sleep(Duration::from_millis(1)).await;
         while let Some(done) = publishing.try_join_next() {
             done.map_err(|e| BenchError::Protocol(e.to_string()))??;
         }
