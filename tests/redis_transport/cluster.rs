@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gema::bus::redis::{AskError, Command, Happening, LinkId};
+use gema::bus::redis::{Command, Happening, LinkId};
 
-use super::{Node, bump, plain};
+use super::Node;
 use crate::support::port::Port;
 use crate::support::redis_cluster::RedisCluster;
 use crate::support::until;
@@ -43,57 +43,10 @@ impl Node {
     }
 
     async fn bump_quietly(&self, name: &str) -> i64 {
-        match self.redis.ask(name, plain(&["INCR", name])).await {
+        match self.redis.ask(name, super::plain(&["INCR", name])).await {
             Ok(redis::Value::Int(count)) => count,
             other => panic!("no number: {other:?}"),
         }
-    }
-}
-
-/// A slot that is being given to another server, step by step as `redis-cli --cluster reshard` does it.
-struct Moving<'a> {
-    cluster: &'a RedisCluster,
-    slot: String,
-    from: usize,
-    to: usize,
-}
-
-impl Moving<'_> {
-    async fn of<'a>(cluster: &'a RedisCluster, name: &str, from: usize, to: usize) -> Moving<'a> {
-        let slot: i64 = cluster.servers[0]
-            .command(&["CLUSTER", "KEYSLOT", name])
-            .await;
-        Moving {
-            cluster,
-            slot: slot.to_string(),
-            from,
-            to,
-        }
-    }
-
-    async fn set(&self, server: usize, state: &str, other: usize) {
-        let servers = &self.cluster.servers;
-        let id: String = servers[other].command(&["CLUSTER", "MYID"]).await;
-        let command = ["CLUSTER", "SETSLOT", &self.slot, state, &id];
-        let _: String = servers[server].command(&command).await;
-    }
-
-    async fn begin(&self) {
-        self.set(self.to, "IMPORTING", self.from).await;
-        self.set(self.from, "MIGRATING", self.to).await;
-    }
-
-    async fn take_along(&self, key: &str) {
-        let servers = &self.cluster.servers;
-        let port = servers[self.to].address().port().to_string();
-        let command = ["MIGRATE", "127.0.0.1", &port, key, "0", "2000"];
-        let answer: String = servers[self.from].command(&command).await;
-        assert_eq!(answer, "OK", "{key}");
-    }
-
-    async fn end(&self) {
-        self.set(self.to, "NODE", self.to).await;
-        self.set(self.from, "NODE", self.to).await;
     }
 }
 
@@ -189,8 +142,16 @@ async fn a_slot_that_moves_takes_its_names_along_and_both_links_say_so() {
     );
     let old = node.redis.link_of(name).unwrap();
     let new = node.redis.link_of(target_name).unwrap();
-    let moving = Moving::of(&cluster, name, from, to).await;
-    moving.end().await;
+    let slot: i64 = cluster.servers[0]
+        .command(&["CLUSTER", "KEYSLOT", name])
+        .await;
+    let slot = slot.to_string();
+    let id: String = cluster.servers[to].command(&["CLUSTER", "MYID"]).await;
+    for index in [to, from] {
+        let _: String = cluster.servers[index]
+            .command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id])
+            .await;
+    }
     let (mut down, mut back) = (HashSet::new(), HashSet::new());
     while !(back.contains(&old) && back.contains(&new)) {
         match node.next().await {
@@ -213,81 +174,4 @@ async fn a_slot_that_moves_takes_its_names_along_and_both_links_say_so() {
         // The third server may still say that the slot is where it was: then the links begin anew once more.
         node.listens(name).await;
     }
-}
-
-#[tokio::test]
-async fn names_of_a_slot_on_its_way_are_asked_for_where_they_go() {
-    let cluster = RedisCluster::start(false, &[]).await;
-    let mut node = Node::start(&cluster.servers[0].url());
-    node.all_up().await;
-    let (old, new, kept) = ("old:{2}", "new:{2}", "kept:{2}");
-    assert_eq!(node.bump(old).await, 1);
-    let (from, to) = (
-        cluster.master_of(old).await,
-        cluster.master_of(NAMES[1]).await,
-    );
-    // As one that has had no slots so far, it knows no scripts.
-    let _: String = cluster.servers[to].command(&["SCRIPT", "FLUSH"]).await;
-    let moving = Moving::of(&cluster, old, from, to).await;
-    moving.begin().await;
-    assert_eq!(node.bump(old).await, 2, "it is where it was");
-    assert_eq!(node.bump(new).await, 1, "it is made where the slot goes");
-    assert_eq!(node.bump_quietly(new).await, 2);
-    node.redis.keep(kept, bump(kept));
-    assert_eq!(
-        node.bump(kept).await,
-        2,
-        "what nobody waits for goes there too"
-    );
-    let count = ["CLUSTER", "COUNTKEYSINSLOT", &moving.slot];
-    let arrived: u64 = cluster.servers[to].command(&count).await;
-    assert_eq!(arrived, 2);
-    moving.take_along(old).await;
-    assert_eq!(node.bump(old).await, 3, "it has gone there");
-    assert_eq!(node.redis.dropped(), 0);
-    assert_eq!(node.redis.health(), Ok(()), "no link was cut for it");
-    moving.end().await;
-    until("the slot is served where it went", async || {
-        node.redis.ask(old, plain(&["EXISTS", old])).await == Ok(redis::Value::Int(1))
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn names_that_are_between_two_servers_are_asked_for_again_before_that_is_refused() {
-    let cluster = RedisCluster::start(false, &[]).await;
-    let mut node = Node::start(&cluster.servers[0].url());
-    node.all_up().await;
-    let (stays, goes) = ("stays:{2}", "goes:{2}");
-    assert_eq!((node.bump(stays).await, node.bump(goes).await), (1, 1));
-    let (from, to) = (
-        cluster.master_of(stays).await,
-        cluster.master_of(NAMES[1]).await,
-    );
-    let moving = Moving::of(&cluster, stays, from, to).await;
-    moving.begin().await;
-    moving.take_along(goes).await;
-    let both = || plain(&["EXISTS", stays, goes]);
-    let refused = node.redis.ask(stays, both()).await;
-    let refused_as = |why: &str| why.starts_with("TRYAGAIN");
-    assert!(
-        matches!(&refused, Err(AskError::Refused(why)) if refused_as(why)),
-        "{refused:?}"
-    );
-    let stats: String = cluster.servers[from]
-        .command(&["INFO", "commandstats"])
-        .await;
-    let line = stats
-        .lines()
-        .find(|line| line.starts_with("cmdstat_exists:"));
-    assert!(
-        line.is_some_and(|line| line.contains("rejected_calls=4")),
-        "once and three times more: {line:?}"
-    );
-    moving.take_along(stays).await;
-    assert_eq!(
-        node.redis.ask(stays, both()).await,
-        Ok(redis::Value::Int(2)),
-        "together again"
-    );
 }

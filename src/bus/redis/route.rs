@@ -51,14 +51,6 @@ pub(super) enum Outcome {
 }
 
 impl Route {
-    /// The server's host, where that is known before asking.
-    pub(super) fn host(&self) -> Option<&str> {
-        match &self.target {
-            Target::One(address) | Target::Node(address) => Some(&address.host),
-            Target::Sentinel { .. } => None,
-        }
-    }
-
     /// A connection that can be used at once, and the server's name for the log.
     pub(super) async fn open(
         &self,

@@ -2,9 +2,8 @@
 //! what is there into one pipeline, waits for the replies, and takes what has gathered meanwhile.
 //!
 //! `serve` is what the task does while it has a connection. It polls the connection itself; so nothing is heard of a
-//! connection once the link has said `Down`. `moving` is what it does about slots that are on their way to another server.
+//! connection once the link has said `Down`.
 
-mod moving;
 mod serve;
 
 use std::collections::HashMap;
@@ -201,7 +200,7 @@ impl Link {
                 Ok((server, connection)) => {
                     let since = Instant::now();
                     self.up(&server);
-                    let why = self.serve(connection, &route).await;
+                    let why = self.serve(connection).await;
                     self.down(&server, &why);
                     self.ties.doubt.notify_one();
                     if since.elapsed() > LASTING {

@@ -11,13 +11,11 @@ use super::{Link, Order};
 use crate::bus::redis::command::{AskError, Command, Remedy, remedy, words};
 use crate::bus::redis::connect::{Connection, LOST, describe};
 use crate::bus::redis::queue::{Job, SETTLE};
-use crate::bus::redis::route::Route;
 
 /// A link without commands asks this often whether the server is there.
 const PROBE: Duration = Duration::from_secs(1);
 /// A server that says nothing for this long while it has something to answer is dead.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-
+const PATIENCE: Duration = Duration::from_secs(2);
 enum Next {
     Send(Vec<Job>),
     Wait(Option<Instant>),
@@ -26,7 +24,7 @@ enum Next {
 
 impl Link {
     /// Uses a connection until it is of no use; says why it is not.
-    pub(super) async fn serve(&self, mut connection: Connection, route: &Route) -> String {
+    pub(super) async fn serve(&self, mut connection: Connection) -> String {
         let mut probe_at = Instant::now() + PROBE;
         loop {
             let jobs = match self.next() {
@@ -45,7 +43,7 @@ impl Link {
                     Vec::new()
                 }
             };
-            if let Err(why) = self.carry_out(&mut connection, route, jobs).await {
+            if let Err(why) = self.carry_out(&mut connection, jobs).await {
                 return why;
             }
             probe_at = Instant::now() + PROBE;
@@ -66,12 +64,7 @@ impl Link {
     }
 
     /// Sends the jobs, or a `PING` when there are none, and deals with the replies.
-    async fn carry_out(
-        &self,
-        connection: &mut Connection,
-        route: &Route,
-        jobs: Vec<Job>,
-    ) -> Result<(), String> {
+    async fn carry_out(&self, connection: &mut Connection, jobs: Vec<Job>) -> Result<(), String> {
         let mut pipeline = Pipeline::with_capacity(jobs.len().max(1));
         for job in &jobs {
             if let (true, Command::Unlisten(channel)) = (self.sharded, &job.command) {
@@ -92,10 +85,6 @@ impl Link {
             None => Ok(replies),
         });
         match replies {
-            Ok(mut replies) if self.sharded => {
-                let followed = self.follow(connection, route, &jobs, &mut replies).await;
-                self.settle(jobs, replies).and(followed)
-            }
             Ok(replies) => self.settle(jobs, replies),
             Err(why) => {
                 self.give_back(jobs);
