@@ -26,6 +26,7 @@ CARGO_TARGET_DIR=$copy/an-empty-target "$copy/a-clone/packaging/dist.sh"
 if diff dist/SHA256SUMS "$copy/a-clone/dist/SHA256SUMS"; then
     echo 'The same bytes again'
 else
+    rm -rf dist-again
     cp -r "$copy/a-clone/dist" dist-again
     echo 'They differ: compare dist/ with dist-again/' >&2
     exit 1

@@ -89,3 +89,34 @@ async fn an_absence_is_held_back_through_a_change_of_the_list() {
     assert_eq!(stays.taken_after(GRACE).await.len(), 3, "2 was never gone");
     assert_eq!(other.taken(), Vec::<Value>::new());
 }
+
+#[tokio::test]
+async fn a_change_of_a_long_list_gives_up_nothing() {
+    const MANY: usize = 20;
+    let receiver = Receiver::start();
+    let list = |version: &str| {
+        let webhook = |number| {
+            let url = receiver.url();
+            format!(
+                "[[apps.webhooks]]\nurl = '{url}/{number}'\nbatch_ms = 3000\nheaders = {{ X-List = '{version}' }}\n"
+            )
+        };
+        app(&(0..MANY).map(webhook).collect::<String>())
+    };
+    let server = Server::with(&list("before")).await;
+    let _one = View::join(&server, ROOM, "1").await;
+    server.reload(&list("after")).await;
+    until("every receiver of the list before is told", async || {
+        let hits = receiver.hits();
+        let before = hits.iter().filter(|hit| {
+            hit.headers
+                .get("x-list")
+                .is_some_and(|list| list == "before")
+        });
+        let mut told: Vec<_> = before.map(|hit| hit.path.clone()).collect();
+        told.sort();
+        told.dedup();
+        told.len() == MANY
+    })
+    .await;
+}

@@ -10,8 +10,8 @@ use super::Totals;
 use super::sender::Sender;
 use crate::apps::{App, Webhook, WebhookEvent, WebhookEvents};
 
-/// Receivers of an app that end at a time. Each has what waits for it for five minutes at most; a list that changes every few
-/// seconds, of receivers that do not answer, comes to this.
+/// Receivers of an app that end at a time, besides those of the list that was the last, however long that was. Each has what
+/// waits for it for five minutes at most; a list that changes every few seconds, of receivers that do not answer, comes to this.
 const MOST_LEAVING: usize = 16;
 
 /// See the module.
@@ -59,9 +59,11 @@ impl Receivers {
         for sender in &before {
             sender.end();
         }
+        // Those that leave now have their time, so that one change of a long list gives up nothing.
+        let most = MOST_LEAVING + before.len();
         self.leaving.extend(before);
         self.settle();
-        while self.leaving.len() > MOST_LEAVING
+        while self.leaving.len() > most
             && let Some(oldest) = self.leaving.pop_front()
         {
             let dropped = oldest.give_up();

@@ -103,18 +103,22 @@ impl Source {
     }
 
     pub(super) fn take(&self, event: Event) {
-        if !self.receivers().concerns(event.kind()) {
+        let concerns = self.receivers().concerns(event.kind());
+        if let Some(absence) = Absence::ended_by(&event) {
+            // Told under the lock, or an absence that is told at this moment could come after the return. An absence that was
+            // held ends whatever the list names now: it may name such events again before that absence has lasted.
+            let mut held_back = self.held_back();
+            if !held_back.grace.cancel(&absence) && concerns {
+                self.tell(&event);
+            }
+            return;
+        }
+        if !concerns {
             return;
         }
         let now = Instant::now();
         if let Some(absence) = Absence::begun_by(&event) {
             self.hold(&mut self.held_back(), absence, now);
-        } else if let Some(absence) = Absence::ended_by(&event) {
-            // Told under the lock, or an absence that is told at this moment could come after the return.
-            let mut held_back = self.held_back();
-            if !held_back.grace.cancel(&absence) {
-                self.tell(&event);
-            }
         } else if let Event::CacheMiss { channel } = &event {
             if self.held_back().misses.is_first(channel, now) {
                 self.tell(&event);
