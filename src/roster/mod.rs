@@ -32,9 +32,9 @@ use crate::webhooks::Webhooks;
 /// the hub closes them within a second, and they have five for their farewell.
 const LEAVING: Duration = Duration::from_secs(10);
 
-/// With other nodes an absence is told once it has lasted three seconds and Redis has said who tells it: one second more
-/// than it waits, and one for the answer.
-const CLAIMED: Duration = Duration::from_secs(5);
+/// With other nodes an absence is told once it has lasted three seconds and Redis has said who tells it, which takes
+/// milliseconds, or seconds on a machine that is overloaded. Waiting longer costs no more than to keep what the app had.
+const CLAIMED: Duration = Duration::from_secs(15);
 
 /// Between two looks at whether they have gone.
 const GLANCE: Duration = Duration::from_millis(100);
