@@ -262,7 +262,8 @@ impl Queue {
         }
     }
 
-    /// The receiver gets nothing more: [`Next::End`] comes at once. Gives the number of events that were dropped.
+    /// Nothing more is begun: [`Next::End`] comes once the requests under way have ended. Gives the number of events that were
+    /// dropped; those of the requests under way are among them, though the receiver may still take them.
     pub(super) fn give_up_all(&mut self) -> usize {
         self.ending = true;
         self.lanes.clear();
